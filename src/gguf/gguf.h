@@ -1,0 +1,98 @@
+// GGUF: bytes -> typed metadata and tensor views (specification: ggml/docs/gguf.md, versions 2 and 3, little-endian).
+//
+// Invariant of a parsed GgufFile: every view it hands out lies inside the bytes it was parsed from, every tensor's byte
+// size follows from its checked shape and type, and offsets are aligned as the file says. Nothing is allocated from a
+// number in the file before that number is checked against the bytes that are left. A damaged or hostile file gives one
+// sentence that names the file, the field and the byte offset.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/result.h"
+
+namespace millrace {
+
+// An array of metadata; one alternative per element kind of the format. Integers of all widths are widened to int64
+// (an unsigned 64-bit value over INT64_MAX is an error of the file), floats to double. Strings view the file's bytes.
+using GgufArray = std::variant<std::vector<int64_t>, std::vector<double>, std::vector<bool>,
+                               std::vector<std::string_view>>;
+using GgufValue = std::variant<int64_t, double, bool, std::string_view, GgufArray>;
+
+struct GgufTensor {
+  std::string_view name;
+  DType type = DType::kF32;
+  std::vector<int64_t> shape;      // as in the file: shape[0] is the contiguous dimension (a row's length); 1 to 4 long
+  std::span<const std::byte> data; // exactly the tensor's bytes
+  int64_t elements() const;
+  int64_t row_length() const { return shape[0]; }  // K: the inputs of a weight matrix
+  int64_t rows() const;                            // the product of the other dimensions
+};
+
+// The parsed file: views into bytes that the caller keeps alive (see MappedGguf for a file).
+class GgufFile {
+ public:
+  // Typed access to metadata. `Find...` gives nothing when the key is absent and an error when it has another type or
+  // is out of range; `Require...` makes absence an error that names the key.
+  const GgufValue* Find(std::string_view key) const;
+  Result<std::optional<int64_t>> FindInt(std::string_view key, int64_t low, int64_t high) const;
+  Result<int64_t> RequireInt(std::string_view key, int64_t low, int64_t high) const;
+  Result<std::optional<double>> FindFloat(std::string_view key) const;  // an integer value converts; NaN/inf: error
+  Result<double> RequireFloat(std::string_view key) const;
+  Result<std::optional<bool>> FindBool(std::string_view key) const;
+  Result<std::optional<std::string_view>> FindString(std::string_view key) const;
+  Result<std::string_view> RequireString(std::string_view key) const;
+  // Null when absent. An error when the key is no array or has other elements.
+  Result<const std::vector<int64_t>*> FindInts(std::string_view key) const;
+  Result<const std::vector<double>*> FindFloats(std::string_view key) const;
+  Result<const std::vector<std::string_view>*> FindStrings(std::string_view key) const;
+
+  const GgufTensor* FindTensor(std::string_view name) const;
+  const std::vector<GgufTensor>& tensors() const { return tensors_; }
+  const std::map<std::string_view, GgufValue>& metadata() const { return metadata_; }
+  uint32_t version() const { return version_; }
+  uint32_t alignment() const { return alignment_; }
+  const std::string& name() const { return name_; }  // the file's name for messages
+
+ private:
+  friend Result<GgufFile> ParseGguf(std::span<const std::byte>, std::string);
+  std::string name_;
+  uint32_t version_ = 0;
+  uint32_t alignment_ = 32;
+  std::map<std::string_view, GgufValue> metadata_;
+  std::vector<GgufTensor> tensors_;                       // in file order
+  std::map<std::string_view, size_t> tensor_by_name_;
+};
+
+// Pure: parses `bytes`, which must outlive the result. `name` stands in messages ("model.gguf").
+Result<GgufFile> ParseGguf(std::span<const std::byte> bytes, std::string name);
+
+// A GGUF file mapped read-only, with what was parsed from it. Movable; the views stay valid as long as it lives.
+class MappedGguf {
+ public:
+  static Result<MappedGguf> Open(const std::string& path);
+  // Over bytes that live elsewhere for ever (the embedded model).
+  static Result<MappedGguf> FromStatic(std::span<const std::byte> bytes, std::string name);
+  const GgufFile& file() const { return *file_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  struct Unmap {
+    size_t size = 0;
+    void operator()(const std::byte* p) const;
+  };
+  std::unique_ptr<const std::byte, Unmap> mapping_;
+  std::span<const std::byte> bytes_;
+  std::unique_ptr<GgufFile> file_;
+};
+
+}  // namespace millrace
