@@ -1,0 +1,71 @@
+// BlockPool: the accounting of a fixed number of KV blocks. Which block holds what is the business of its users; the
+// memory behind the blocks is KvStore's.
+//
+// Invariant: free + held == capacity, where a block is held while at least one BlockRef to it lives. Owned by one thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/check.h"
+#include "base/id.h"
+
+namespace millrace {
+
+inline constexpr int32_t kBlockTokens = 32;  // positions per block
+constexpr int32_t BlocksFor(int32_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
+
+class BlockPool;
+
+// One holder's share of a block. Move-only; Share() makes another holder; the block is free when the last one dies.
+// The pool must outlive its references.
+class BlockRef {
+ public:
+  BlockRef() = default;
+  BlockRef(BlockRef&& other) noexcept : pool_(other.pool_), id_(other.id_) { other.pool_ = nullptr; }
+  BlockRef& operator=(BlockRef&& other) noexcept;
+  BlockRef(const BlockRef&) = delete;
+  BlockRef& operator=(const BlockRef&) = delete;
+  ~BlockRef() { Release(); }
+
+  BlockId id() const {
+    CHECK(pool_ != nullptr);
+    return id_;
+  }
+  BlockRef Share() const;
+  bool IsUnique() const;
+  explicit operator bool() const { return pool_ != nullptr; }
+
+ private:
+  friend class BlockPool;
+  BlockRef(BlockPool* pool, BlockId id) : pool_(pool), id_(id) {}
+  void Release();
+
+  BlockPool* pool_ = nullptr;
+  BlockId id_;
+};
+
+class BlockPool {
+ public:
+  explicit BlockPool(int32_t capacity);
+  ~BlockPool() { CHECK(held() == 0); }
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  // All `count` blocks or none. The block freed longest ago is given first.
+  std::optional<std::vector<BlockRef>> TryAcquire(int32_t count);
+  int32_t capacity() const { return static_cast<int32_t>(references_.size()); }
+  int32_t available() const { return free_count_; }
+  int32_t held() const { return capacity() - free_count_; }
+
+ private:
+  friend class BlockRef;
+  std::vector<int32_t> references_;  // holders of each block
+  std::vector<BlockId> free_;        // a ring: the next `free_count_` entries from `free_first_`
+  int32_t free_first_ = 0;
+  int32_t free_count_ = 0;
+};
+
+}  // namespace millrace

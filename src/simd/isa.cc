@@ -1,0 +1,68 @@
+#include "simd/isa.h"
+
+#include <string>
+
+namespace millrace {
+namespace {
+
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+
+bool Runs(Isa isa) {
+#if defined(__x86_64__)
+  switch (isa) {
+    case Isa::kScalar:
+      return true;
+    case Isa::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    case Isa::kAvx512:
+      return Runs(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  }
+  return false;
+#else
+  return isa == Isa::kScalar;
+#endif
+}
+
+}  // namespace
+
+std::string_view NameOf(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+      return "scalar";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<Isa> SupportedIsas() {
+  std::vector<Isa> isas;
+  for (Isa isa : kAll) {
+    if (Runs(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+Isa DetectIsa() { return SupportedIsas().back(); }
+
+Result<Isa> ChooseIsa(std::optional<std::string_view> forced) {
+  if (!forced.has_value()) return DetectIsa();
+  std::string choices;
+  for (Isa isa : SupportedIsas()) {
+    if (NameOf(isa) == *forced) return isa;
+    choices += (choices.empty() ? "" : ", ") + std::string(NameOf(isa));
+  }
+  for (Isa isa : kAll) {
+    if (NameOf(isa) == *forced) {
+      return Error{"this CPU cannot run the instruction set '" + std::string(*forced) + "': choose one of " + choices,
+                   ErrorKind::kUnsupported};
+    }
+  }
+  return Error{"unknown instruction set '" + std::string(*forced) + "': choose one of " + choices};
+}
+
+}  // namespace millrace
