@@ -14,14 +14,10 @@
 
 namespace millrace {
 
-// The kinds of metadata values in the format, with the file's numbers.
-enum class GgufKind : uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9, kU64 = 10,
-  kI64 = 11, kF64 = 12
-};
-
-// Collects metadata and tensors, then writes them in the order given. Tensor data are viewed, not copied: they must
-// live until Serialize or WriteTo.
+// Collects metadata and tensors, then writes them in the order given. Tensor data are viewed, not
+// copied: they must live until Serialize or WriteTo. Keys and tensor names must be unique, 1 to
+// 65535 bytes long (CHECK). Tensors are aligned to 32 bytes, or to "general.alignment" where AddU32
+// gave one (CHECK: a power of two).
 class GgufWriter {
  public:
   void AddU32(std::string_view key, uint32_t value);
@@ -33,11 +29,16 @@ class GgufWriter {
   void AddStrings(std::string_view key, std::span<const std::string_view> values);
   void AddI32s(std::string_view key, std::span<const int32_t> values);
   void AddF32s(std::string_view key, std::span<const float> values);
+  // A value as GgufFile::RawValue gives it: copies metadata of any kind unchanged. Leaves out
+  // "general.alignment": the source's layout is not this file's.
+  void AddRaw(std::string_view key, std::span<const std::byte> kind_and_value);
   // shape[0] is the contiguous dimension. data.size() must be what shape and type say (CHECK).
-  void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape, std::span<const std::byte> data);
+  void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
+                 std::span<const std::byte> data);
 
   std::vector<std::byte> Serialize() const;
-  // Atomic: `path` appears whole or not at all (a temporary file beside it, fsync, rename; removed on failure).
+  // Atomic: `path` appears whole or not at all (a temporary file beside it, fsync, rename; removed
+  // on failure).
   Status WriteTo(const std::string& path) const;
 
  private:
@@ -51,7 +52,11 @@ class GgufWriter {
     std::vector<int64_t> shape;
     std::span<const std::byte> data;
   };
+  void AddEntry(std::string_view key, std::vector<std::byte> encoded);
+  // Everything before the tensors' data, padded to the alignment.
   std::vector<std::byte> Header() const;
+  size_t PaddingAfter(size_t bytes) const { return (alignment_ - bytes % alignment_) % alignment_; }
+  size_t alignment_ = 32;
   std::vector<Entry> entries_;
   std::vector<Tensor> tensors_;
 };
