@@ -1,0 +1,50 @@
+# The two commands: `make serve` and `make test`. Each installs what is missing, builds, and does what it says.
+JOBS ?= $(shell nproc)
+PORT ?= 8080
+.PHONY: serve test build test-build bench fuzz asan tsan format clean dependencies
+
+serve: build
+	./build/release/apps/millrace serve --port $(PORT)
+
+build: dependencies
+	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=OFF >/dev/null
+	cmake --build build/release -j$(JOBS) --target millrace
+
+test: dependencies
+	cmake --preset dev >/dev/null
+	cmake --build build/dev -j$(JOBS)
+	ctest --test-dir build/dev --output-on-failure -j$(JOBS) -LE peer
+
+bench: dependencies
+	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=ON >/dev/null
+	cmake --build build/release -j$(JOBS)
+	scripts/bench.sh build/release
+
+asan: dependencies
+	cmake --preset asan-ubsan >/dev/null
+	cmake --build build/asan-ubsan -j$(JOBS)
+	ctest --test-dir build/asan-ubsan --output-on-failure -j$(JOBS)
+
+tsan: dependencies
+	cmake --preset tsan >/dev/null
+	cmake --build build/tsan -j$(JOBS)
+	setarch -R ctest --test-dir build/tsan --output-on-failure -j$(JOBS)
+
+# FUZZ_SECONDS of each fuzz target.
+FUZZ_SECONDS ?= 60
+fuzz:
+	scripts/install_dependencies.sh
+	scripts/install_dependencies.sh fuzz
+	cmake --preset fuzz >/dev/null
+	cmake --build build/fuzz -j$(JOBS)
+	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+format:
+	scripts/install_dependencies.sh format
+	git ls-files '*.h' '*.cc' | xargs clang-format -i
+
+clean:
+	rm -rf build
+
+dependencies:
+	@scripts/install_dependencies.sh

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the build and the tests use. Does nothing, and needs no rights, where all are there.
+# Without root or sudo it prints the exact command and fails.
+set -euo pipefail
+
+packages=(
+  # build
+  g++ cmake ninja-build make ccache pkg-config python3-minimal
+  libboost1.81-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libcli11-dev libutf8proc-dev
+  # tests and benchmarks
+  libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev binutils curl ca-certificates
+)
+case "${1:-}" in
+  "") ;;
+  fuzz) packages+=(clang libclang-rt-14-dev) ;;
+  format) packages+=(clang-format) ;;
+  end-to-end) packages+=(nodejs npm) ;;
+  *) echo "usage: $0 [fuzz|format|end-to-end]" >&2; exit 2 ;;
+esac
+
+missing=()
+for p in "${packages[@]}"; do
+  case "$p" in
+    nodejs | npm) command -v "${p/nodejs/node}" >/dev/null && continue ;;
+  esac
+  dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -eq 0 ]; then
+  run=()
+elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+  run=(sudo)
+else
+  echo "Packages are missing, and this user is neither root nor may use sudo. Run this as root, then try again:" >&2
+  echo "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+echo "Installing: ${missing[*]}" >&2
+"${run[@]}" apt-get update -qq
+"${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
