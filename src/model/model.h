@@ -1,8 +1,9 @@
-// Model: the seam between the engine and what computes logits. One of the two virtual interfaces of the project (a
-// FakeModel tests the engine; another backend comes in here).
+// Model: the seam between the engine and what computes logits. One of the two virtual interfaces of
+// the project (a FakeModel tests the engine; another backend comes in here).
 //
-// Invariant (bit-exactness): a row of logits depends only on the tokens of its own sequence up to that row: not on the
-// rest of the batch, on how the sequence was cut into chunks, on which blocks hold it, or on the number of threads.
+// Invariant (bit-exactness): a row of logits depends only on the tokens of its own sequence up to
+// that row: not on the rest of the batch, on how the sequence was cut into chunks, on which blocks
+// hold it, or on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,14 @@
 
 namespace millrace {
 
-// The part of one sequence that a step computes: tokens at positions first_position, first_position + 1, ...
-// Keys and values of the positions before are in the KvStore; those of these tokens are written by Forward.
+// The part of one sequence that a step computes: tokens at positions first_position, first_position
+// + 1, ... Keys and values of the positions before are in the KvStore; those of these tokens are
+// written by Forward.
 struct BatchSequence {
-  std::span<const TokenId> tokens;       // at least 1; every id is within the vocabulary
+  std::span<const TokenId> tokens;  // at least 1; every id is within the vocabulary
   int32_t first_position = 0;
   std::span<const BlockId> block_table;  // covers first_position + tokens.size() positions
-  int32_t logit_rows = 0;                // logits are wanted for the last `logit_rows` of the tokens
+  int32_t logit_rows = 0;  // logits are wanted for the last `logit_rows` of the tokens
 };
 
 struct Batch {
@@ -30,19 +32,20 @@ struct Batch {
 };
 
 struct ModelInfo {
-  std::string architecture;     // "llama", "qwen3", ...
-  std::string name;             // general.name, or the file's name
+  std::string architecture;  // "llama", "qwen3", ...
+  std::string name;          // general.name, or the file's name
   int32_t vocab_size = 0;
-  int32_t context_length = 0;   // what the file says the model was made for
+  int32_t context_length = 0;  // what the file says the model was made for
   KvShape kv_shape;
   int64_t parameters = 0;
-  int64_t weight_bytes = 0;     // as held in memory
+  int64_t weight_bytes = 0;  // as held in memory
 };
 
 class Model {
  public:
   virtual ~Model() = default;
-  // Logits [sum of logit_rows, vocab_size], in the order of the batch. The view is valid until the next call.
+  // Logits [sum of logit_rows, vocab_size], in the order of the batch. The view is valid until the
+  // next call.
   virtual MatrixView<const float> Forward(const Batch& batch, KvStore& kv) = 0;
   virtual const ModelInfo& info() const = 0;
 };

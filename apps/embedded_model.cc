@@ -1,0 +1,14 @@
+#include "embedded_model.h"
+
+extern "C" {
+extern const std::byte millrace_embedded_target_begin[];
+extern const std::byte millrace_embedded_target_end[];
+}
+
+namespace millrace {
+
+std::span<const std::byte> EmbeddedTarget() {
+  return {millrace_embedded_target_begin, millrace_embedded_target_end};
+}
+
+}  // namespace millrace

@@ -1,0 +1,174 @@
+#include "model_loading.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "embedded_model.h"
+
+namespace millrace {
+namespace {
+
+constexpr int32_t kDefaultContext = 8192;  // without --context: the model's, but no more than this
+
+// Memory that can be had without swapping, from the kernel; 4 GiB where it does not say.
+uint64_t AvailableMemory() {
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);) {
+    if (key == "MemAvailable:") return std::strtoull(rest.c_str(), nullptr, 10) * 1024;
+  }
+  return uint64_t{4} << 30;
+}
+
+Result<Isa> IsaOf(const ModelFlags& flags) {
+  if (flags.isa.empty()) return ChooseIsa(std::nullopt);
+  return ChooseIsa(flags.isa);
+}
+
+Result<AttentionKind> AttentionOf(const ModelFlags& flags) {
+  if (flags.attention == "flash") return AttentionKind::kFlash;
+  if (flags.attention == "standard") return AttentionKind::kStandard;
+  return Error{"unknown attention '" + flags.attention + "': choose flash or standard"};
+}
+
+LoadProgress ProgressLine() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](int32_t done, int32_t total) {
+    std::fprintf(stderr, "\rloading: layer %d of %d", done, total);
+    if (done == total) std::fprintf(stderr, "\r\033[K");
+  };
+}
+
+std::string NameFromPath(const std::string& path) {
+  return std::filesystem::path(path).stem().string();
+}
+
+}  // namespace
+
+void AddModelFileFlag(CLI::App& verb, ModelFlags& flags) {
+  verb.add_option("model", flags.model, "a GGUF file; without one, the embedded demo model")
+      ->type_name("MODEL");
+}
+
+void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
+  AddModelFileFlag(verb, flags);
+  verb.add_option("--threads", flags.threads, "threads (default: one per physical core)")
+      ->envname("MILLRACE_THREADS")
+      ->check(CLI::Range(0, 1024));
+  verb.add_option("--isa", flags.isa, "instruction set: scalar, avx2, avx512 (default: the best)")
+      ->envname("MILLRACE_ISA");
+  verb.add_option("--kv-type", flags.kv_type, "KV cache element: bf16 or f32")
+      ->envname("MILLRACE_KV_TYPE")
+      ->capture_default_str();
+  verb.add_option("--attention", flags.attention, "flash or standard")
+      ->envname("MILLRACE_ATTENTION")
+      ->capture_default_str();
+  verb.add_option("--context", flags.context,
+                  "longest sequence, prompt and output (default: the model's, at most 8192)")
+      ->envname("MILLRACE_CONTEXT")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(0, 1 << 24));
+  verb.add_option("--kv-memory", flags.kv_memory, "memory for the KV cache, such as 2GiB")
+      ->envname("MILLRACE_KV_MEMORY")
+      ->transform(CLI::AsSizeValue(false));
+  verb.add_option("--max-running", flags.max_running, "sequences that run together")
+      ->envname("MILLRACE_MAX_RUNNING")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  verb.add_option("--step-tokens", flags.step_tokens, "rows computed in one step, decode first")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+  verb.add_option("--prefill-chunk", flags.prefill_chunk,
+                  "prefill tokens of one sequence in a step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+}
+
+Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {
+  if (!flags.model.empty()) return MappedGguf::Open(flags.model);
+  return MappedGguf::FromStatic(EmbeddedTarget(), "embedded demo model");
+}
+
+Result<LoadedModel> LoadModel(const ModelFlags& flags) {
+  ASSIGN_OR_RETURN(const Isa isa, IsaOf(flags));
+  ASSIGN_OR_RETURN(const AttentionKind attention, AttentionOf(flags));
+  ASSIGN_OR_RETURN(const KvType kv_type, ParseKvType(flags.kv_type));
+  ASSIGN_OR_RETURN(const MappedGguf mapped, OpenModelFile(flags));
+  const GgufFile& file = mapped.file();
+
+  LoadedModel loaded;
+  loaded.isa = isa;
+  loaded.kv_type = kv_type;
+  loaded.pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : PhysicalCores());
+  ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::FromGguf(file));
+  loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer));
+  ASSIGN_OR_RETURN(const auto source, file.FindString("tokenizer.chat_template"));
+  if (source) {
+    ASSIGN_OR_RETURN(loaded.chat_template, ChatTemplate::Parse(*source));
+  }
+  ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
+  TransformerOptions options;
+  options.isa = isa;
+  options.attention = attention;
+  options.max_positions =
+      flags.context > 0 ? flags.context : std::min(config.context_length, kDefaultContext);
+  ASSIGN_OR_RETURN(loaded.model, Transformer::Load(file, options, *loaded.pool, ProgressLine()));
+  loaded.info = loaded.model->info();
+  if (loaded.tokenizer->vocab_size() > loaded.info.vocab_size) {
+    return Error{file.name() + ": the tokenizer has " +
+                 std::to_string(loaded.tokenizer->vocab_size()) +
+                 " tokens, but the embedding holds " + std::to_string(loaded.info.vocab_size)};
+  }
+  loaded.id = flags.model.empty() ? loaded.info.name : NameFromPath(flags.model);
+  return loaded;
+}
+
+Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded) {
+  const auto block_bytes =
+      static_cast<uint64_t>(KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type));
+  KvPlan plan;
+  plan.context_length =
+      flags.context > 0 ? flags.context : std::min(loaded.info.context_length, kDefaultContext);
+  const uint64_t wanted = static_cast<uint64_t>(BlocksFor(plan.context_length)) *
+                          static_cast<uint64_t>(flags.max_running) * block_bytes;
+  const uint64_t memory =
+      flags.kv_memory > 0 ? flags.kv_memory : std::min(wanted, AvailableMemory() / 4);
+  const uint64_t blocks = std::min<uint64_t>(memory / block_bytes, 1u << 30);
+  if (blocks < 1) {
+    return Error{"the KV cache needs at least " + std::to_string(block_bytes) +
+                 " bytes for one block of 32 tokens, but " + std::to_string(memory) +
+                 " are allowed: raise --kv-memory"};
+  }
+  plan.blocks = static_cast<int32_t>(blocks);
+  if (BlocksFor(plan.context_length) > plan.blocks) {
+    if (flags.context > 0) {
+      return Error{
+          "a context of " + std::to_string(plan.context_length) + " tokens needs " +
+          std::to_string(static_cast<uint64_t>(BlocksFor(plan.context_length)) * block_bytes) +
+          " bytes of KV cache, but " + std::to_string(memory) +
+          " are allowed: raise --kv-memory or lower --context"};
+    }
+    plan.context_length = plan.blocks * kBlockTokens;
+  }
+  return plan;
+}
+
+Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel& loaded,
+                                           EngineConfig config) {
+  ASSIGN_OR_RETURN(const KvPlan plan, PlanKv(flags, loaded));
+  ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(loaded.info.kv_shape, loaded.kv_type, plan.blocks));
+  config.context_length = plan.context_length;
+  config.scheduler.max_running = flags.max_running;
+  config.scheduler.max_step_tokens = std::max(flags.step_tokens, flags.max_running);
+  config.scheduler.max_chunk = flags.prefill_chunk;
+  return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv));
+}
+
+}  // namespace millrace

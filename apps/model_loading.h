@@ -1,0 +1,73 @@
+// From flags to a model that is ready to run: what `serve`, `run`, `bench` and `inspect` share. The
+// only place, with the verbs themselves, that reads the environment.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "chat_template/chat_template.h"
+#include "engine/engine.h"
+#include "gguf/gguf.h"
+#include "model/transformer.h"
+#include "paged_kv/kv_store.h"
+#include "tokenizer/tokenizer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace millrace {
+
+// The flags of every verb that runs a model, as the user wrote them.
+struct ModelFlags {
+  std::string model;  // a GGUF file; empty: the embedded demo model
+  int threads = 0;    // 0: one per physical core
+  std::string isa;    // empty: the best of this CPU (also MILLRACE_ISA)
+  std::string kv_type = "bf16";
+  std::string attention = "flash";
+  int32_t context = 0;     // 0: the model's, at most 8192 or what the KV memory holds
+  uint64_t kv_memory = 0;  // bytes; 0: what the context times the running sequences needs, at most
+                           // a quarter of free memory
+  int32_t max_running = 16;     // sequences that run together
+  int32_t step_tokens = 512;    // rows of a step
+  int32_t prefill_chunk = 512;  // prefill tokens of one sequence in a step
+};
+
+// Registers the flags above (and MODEL as a positional) on a verb.
+void AddModelFlags(CLI::App& verb, ModelFlags& flags);
+void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
+
+// Opens the file that the flags name, or the embedded model.
+Result<MappedGguf> OpenModelFile(const ModelFlags& flags);
+
+// Everything that stays in memory. Order of members: what is used by others comes first.
+struct LoadedModel {
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;  // absent where the file has none
+  std::unique_ptr<Transformer> model;         // moved into an Engine by MakeEngine
+  std::string id;  // "evidence-target", from general.name or the file's name
+  ModelInfo info;
+  Isa isa = Isa::kScalar;
+  KvType kv_type = KvType::kBf16;
+};
+
+// Loads with a progress line on stderr where that is a terminal. The file is unmapped afterwards.
+Result<LoadedModel> LoadModel(const ModelFlags& flags);
+
+// The planned KV memory: how long a sequence may be and how many blocks there are.
+struct KvPlan {
+  int32_t context_length = 0;
+  int32_t blocks = 0;
+};
+Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded);
+
+// Moves loaded.model into a new engine. loaded.pool and loaded.tokenizer must outlive it.
+Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel& loaded,
+                                           EngineConfig config = {});
+
+}  // namespace millrace

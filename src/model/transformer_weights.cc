@@ -1,0 +1,146 @@
+#include "model/transformer_weights.h"
+
+#include <cstring>
+#include <string>
+
+#include "base/float16.h"
+#include "gguf/gguf.h"
+
+namespace millrace {
+namespace {
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t n : shape) text += (text.empty() ? "" : " x ") + std::to_string(n);
+  return "[" + text + "]";
+}
+
+// Finds tensors of one file by name; `layer` prefixes "blk.N.".
+class TensorSource {
+ public:
+  TensorSource(const GgufFile& file, ThreadPool& pool) : file_(file), pool_(pool) {}
+
+  Result<const GgufTensor*> Find(const std::string& name, const std::vector<int64_t>& shape) const {
+    const GgufTensor* tensor = file_.FindTensor(name);
+    if (tensor == nullptr) return Error{file_.name() + ": tensor '" + name + "' is missing"};
+    std::vector<int64_t> found = tensor->shape;
+    while (found.size() > shape.size() && found.back() == 1) found.pop_back();
+    if (found != shape) {
+      return Error{file_.name() + ": tensor '" + name + "' has shape " + ShapeText(tensor->shape) +
+                   ", expected " + ShapeText(shape)};
+    }
+    return tensor;
+  }
+
+  Result<WeightMatrix> Matrix(const std::string& name, int64_t rows, int64_t columns) const {
+    ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(name, {columns, rows}));
+    auto packed = WeightMatrix::Pack(tensor->type, rows, columns, tensor->data, pool_);
+    if (!packed.ok()) {
+      return Error{file_.name() + ": tensor '" + name + "': " + packed.error().message,
+                   packed.error().kind};
+    }
+    return packed;
+  }
+
+  // A vector of floats, kept in F32, F16 or BF16.
+  Result<std::vector<float>> Vector(const std::string& name, int64_t count) const {
+    ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(name, {count}));
+    std::vector<float> out(static_cast<size_t>(count));
+    const std::byte* bytes = tensor->data.data();
+    for (size_t i = 0; i < out.size(); ++i) {
+      uint16_t half = 0;
+      switch (tensor->type) {
+        case DType::kF32:
+          std::memcpy(&out[i], bytes + 4 * i, 4);
+          break;
+        case DType::kF16:
+          std::memcpy(&half, bytes + 2 * i, 2);
+          out[i] = F16ToF32(half);
+          break;
+        case DType::kBF16:
+          std::memcpy(&half, bytes + 2 * i, 2);
+          out[i] = Bf16ToF32(half);
+          break;
+        default:
+          return Error{file_.name() + ": tensor '" + name + "' has type " +
+                           std::string(NameOf(tensor->type)) +
+                           "; a vector must be F32, F16 or BF16",
+                       ErrorKind::kUnsupported};
+      }
+    }
+    return out;
+  }
+
+  // Empty where the architecture has none or the file lacks an optional one.
+  Result<std::vector<float>> Vector(Presence presence, const std::string& name,
+                                    int64_t count) const {
+    if (presence == Presence::kAbsent) return std::vector<float>();
+    if (presence == Presence::kOptional && file_.FindTensor(name) == nullptr)
+      return std::vector<float>();
+    return Vector(name, count);
+  }
+
+ private:
+  const GgufFile& file_;
+  ThreadPool& pool_;
+};
+
+Status LoadAttention(const TensorSource& source, const TransformerConfig& c, const std::string& blk,
+                     LayerWeights& w) {
+  const int64_t e = c.width, hd = c.query_width(), gd = c.kv_width(), d = c.head_dim;
+  ASSIGN_OR_RETURN(w.attention_norm, source.Vector(blk + "attn_norm.weight", e));
+  ASSIGN_OR_RETURN(w.q, source.Matrix(blk + "attn_q.weight", hd, e));
+  ASSIGN_OR_RETURN(w.k, source.Matrix(blk + "attn_k.weight", gd, e));
+  ASSIGN_OR_RETURN(w.v, source.Matrix(blk + "attn_v.weight", gd, e));
+  ASSIGN_OR_RETURN(w.q_bias, source.Vector(c.qkv_bias, blk + "attn_q.bias", hd));
+  ASSIGN_OR_RETURN(w.k_bias, source.Vector(c.qkv_bias, blk + "attn_k.bias", gd));
+  ASSIGN_OR_RETURN(w.v_bias, source.Vector(c.qkv_bias, blk + "attn_v.bias", gd));
+  ASSIGN_OR_RETURN(w.q_norm, source.Vector(c.qk_norm, blk + "attn_q_norm.weight", d));
+  ASSIGN_OR_RETURN(w.k_norm, source.Vector(c.qk_norm, blk + "attn_k_norm.weight", d));
+  ASSIGN_OR_RETURN(w.attention_output, source.Matrix(blk + "attn_output.weight", e, hd));
+  const Presence output_bias =
+      c.qkv_bias == Presence::kAbsent ? Presence::kAbsent : Presence::kOptional;
+  ASSIGN_OR_RETURN(w.attention_output_bias,
+                   source.Vector(output_bias, blk + "attn_output.bias", e));
+  ASSIGN_OR_RETURN(w.post_attention_norm,
+                   source.Vector(c.post_norms, blk + "post_attention_norm.weight", e));
+  return {};
+}
+
+Status LoadFeedForward(const TensorSource& source, const TransformerConfig& c,
+                       const std::string& blk, LayerWeights& w) {
+  const int64_t e = c.width, f = c.ff_width;
+  ASSIGN_OR_RETURN(w.ff_norm, source.Vector(blk + "ffn_norm.weight", e));
+  ASSIGN_OR_RETURN(w.gate, source.Matrix(blk + "ffn_gate.weight", f, e));
+  ASSIGN_OR_RETURN(w.up, source.Matrix(blk + "ffn_up.weight", f, e));
+  ASSIGN_OR_RETURN(w.down, source.Matrix(blk + "ffn_down.weight", e, f));
+  ASSIGN_OR_RETURN(w.post_ff_norm, source.Vector(c.post_norms, blk + "post_ffw_norm.weight", e));
+  return {};
+}
+
+}  // namespace
+
+Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
+                                                  const TransformerConfig& config, ThreadPool& pool,
+                                                  const LoadProgress& progress) {
+  const TensorSource source(file, pool);
+  TransformerWeights weights;
+  ASSIGN_OR_RETURN(weights.token_embedding,
+                   source.Matrix("token_embd.weight", config.vocab_size, config.width));
+  ASSIGN_OR_RETURN(weights.output_norm, source.Vector("output_norm.weight", config.width));
+  if (file.FindTensor("output.weight") != nullptr) {
+    ASSIGN_OR_RETURN(weights.output,
+                     source.Matrix("output.weight", config.vocab_size, config.width));
+  }
+  for (int32_t i = 0; i < config.layers; ++i) {
+    const std::string blk = "blk." + std::to_string(i) + ".";
+    LayerWeights layer;
+    RETURN_IF_ERROR(LoadAttention(source, config, blk, layer));
+    RETURN_IF_ERROR(LoadFeedForward(source, config, blk, layer));
+    weights.layers.push_back(std::move(layer));
+    if (progress) progress(i + 1, config.layers);
+  }
+  return weights;
+}
+
+}  // namespace millrace
