@@ -1,0 +1,217 @@
+// millrace bench MODEL: tokens per second of prefill and decode over a grid of prompt, batch and
+// depth, with medians. Times the model itself (no scheduler, no sampling), as peers' bench tools
+// do.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/rng.h"
+#include "model_loading.h"
+#include "reporting.h"
+#include "verbs.h"
+
+namespace millrace {
+namespace {
+
+struct BenchFlags {
+  ModelFlags model;
+  std::vector<int32_t> prompts = {512};
+  int32_t generate = 32;
+  std::vector<int32_t> batches = {1};
+  std::vector<int32_t> depths = {0};
+  int32_t repeat = 5;
+  bool json = false;
+};
+
+struct Figure {
+  double minimum = 0, median = 0, maximum = 0;
+};
+
+Figure Summarise(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  const double median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+  return {values.front(), median, values.back()};
+}
+
+nlohmann::ordered_json ToJson(const Figure& f) {
+  return {{"minimum", f.minimum}, {"median", f.median}, {"maximum", f.maximum}};
+}
+
+// Sequences of equal length over a KV store that holds them all at their final length.
+class Bench {
+ public:
+  Bench(LoadedModel& loaded, KvStore kv, int32_t chunk)
+      : loaded_(loaded), kv_(std::move(kv)), chunk_(chunk) {}
+
+  // Tokens per second of computing `prompt` tokens of each sequence after `depth` that are there
+  // already.
+  double Prefill(int32_t batch, int32_t prompt, int32_t depth) {
+    Place(batch, depth + prompt);
+    const TimePoint start = clock_.Now();
+    for (int32_t s = 0; s < batch; ++s) {
+      for (int32_t done = 0; done < prompt; done += chunk_) {
+        const int32_t count = std::min(chunk_, prompt - done);
+        Forward({s}, depth + done, count, done + count == prompt ? 1 : 0);
+      }
+    }
+    return static_cast<double>(batch) * prompt / Seconds(clock_.Now() - start);
+  }
+
+  // Tokens per second, all sequences together, of `steps` steps of one token each after `depth`
+  // tokens.
+  double Decode(int32_t batch, int32_t steps, int32_t depth) {
+    Place(batch, depth + steps);
+    std::vector<int32_t> all(static_cast<size_t>(batch));
+    for (int32_t s = 0; s < batch; ++s) all[static_cast<size_t>(s)] = s;
+    const TimePoint start = clock_.Now();
+    for (int32_t i = 0; i < steps; ++i) Forward(all, depth + i, 1, 1);
+    return static_cast<double>(batch) * steps / Seconds(clock_.Now() - start);
+  }
+
+  // Random keys and values at positions [0, depth) of each sequence: what a prompt of that length
+  // leaves behind costs the same to read, whatever it says.
+  void FillDepth(int32_t batch, int32_t depth) {
+    Place(batch, depth);
+    const KvShape& shape = loaded_.info.kv_shape;
+    const auto width = static_cast<size_t>(shape.kv_heads) * static_cast<size_t>(shape.head_dim);
+    std::vector<float> k(width), v(width);
+    CounterRng rng(1, 0);
+    for (size_t i = 0; i < width; ++i) {
+      k[i] = static_cast<float>(rng.NextDouble() - 0.5);
+      v[i] = static_cast<float>(rng.NextDouble() - 0.5);
+    }
+    for (int32_t s = 0; s < batch; ++s) {
+      for (int32_t p = 0; p < depth; ++p) {
+        for (int32_t layer = 0; layer < shape.layers; ++layer) {
+          kv_.Write(layer, tables_[static_cast<size_t>(s)][static_cast<size_t>(p / kBlockTokens)],
+                    p % kBlockTokens, k.data(), v.data());
+        }
+      }
+    }
+  }
+
+ private:
+  // Gives each sequence its own blocks; a sequence's blocks are the same for every call with the
+  // same batch.
+  void Place(int32_t batch, int32_t length) {
+    tables_.assign(static_cast<size_t>(batch), {});
+    const int32_t each = kv_.blocks() / batch;
+    for (int32_t s = 0; s < batch; ++s) {
+      for (int32_t b = 0; b < BlocksFor(length); ++b)
+        tables_[static_cast<size_t>(s)].push_back(BlockId(s * each + b));
+    }
+  }
+
+  void Forward(const std::vector<int32_t>& sequences, int32_t first, int32_t count,
+               int32_t logit_rows) {
+    tokens_.resize(static_cast<size_t>(count));
+    for (int32_t i = 0; i < count; ++i) {
+      tokens_[static_cast<size_t>(i)] = TokenId((first + i * 7 + 3) % loaded_.info.vocab_size);
+    }
+    Batch batch;
+    for (const int32_t s : sequences)
+      batch.sequences.push_back({tokens_, first, tables_[static_cast<size_t>(s)], logit_rows});
+    loaded_.model->Forward(batch, kv_);
+  }
+
+  LoadedModel& loaded_;
+  KvStore kv_;
+  int32_t chunk_;
+  Clock clock_;
+  std::vector<std::vector<BlockId>> tables_;
+  std::vector<TokenId> tokens_;
+};
+
+void PrintRow(const nlohmann::ordered_json& row) {
+  const auto cell = [&](const char* key) {
+    return row.contains(key) ? std::to_string(row[key]["median"].get<double>()) : std::string("-");
+  };
+  std::printf("%8d %6d %8d %18s %18s\n", row["prompt"].get<int>(), row["batch"].get<int>(),
+              row["depth"].get<int>(), cell("prefill_tokens_per_second").c_str(),
+              cell("decode_tokens_per_second").c_str());
+}
+
+Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& loaded,
+                                          int32_t prompt, int32_t batch, int32_t depth) {
+  const int32_t longest = depth + std::max(prompt, flags.generate);
+  ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(loaded.info.kv_shape, loaded.kv_type,
+                                               batch * BlocksFor(longest)));
+  Bench bench(loaded, std::move(kv), flags.model.prefill_chunk);
+  bench.FillDepth(batch, depth);
+  nlohmann::ordered_json row = {{"prompt", prompt}, {"batch", batch}, {"depth", depth}};
+  std::vector<double> prefill, decode;
+  for (int32_t i = -1; i < flags.repeat; ++i) {  // the first is a warm-up
+    const double p = prompt > 0 ? bench.Prefill(batch, prompt, depth) : 0;
+    const double d = flags.generate > 0 ? bench.Decode(batch, flags.generate, depth) : 0;
+    if (i < 0) continue;
+    prefill.push_back(p);
+    decode.push_back(d);
+  }
+  if (prompt > 0) row["prefill_tokens_per_second"] = ToJson(Summarise(prefill));
+  if (flags.generate > 0) row["decode_tokens_per_second"] = ToJson(Summarise(decode));
+  return row;
+}
+
+Status RunBench(const BenchFlags& flags) {
+  ModelFlags model_flags = flags.model;
+  const int32_t prompt = *std::max_element(flags.prompts.begin(), flags.prompts.end());
+  const int32_t depth = *std::max_element(flags.depths.begin(), flags.depths.end());
+  model_flags.context = std::max(model_flags.context, depth + std::max(prompt, flags.generate));
+  ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(model_flags));
+  nlohmann::ordered_json out = {{"model", loaded.id},
+                                {"instruction_set", NameOf(loaded.isa)},
+                                {"threads", loaded.pool->threads()},
+                                {"kv_type", NameOf(loaded.kv_type)},
+                                {"attention", flags.model.attention},
+                                {"weight_bytes", loaded.info.weight_bytes},
+                                {"repeat", flags.repeat},
+                                {"generate", flags.generate}};
+  if (!flags.json) {
+    std::printf("%s, %s, %d threads, %d repeats, medians\n%8s %6s %8s %18s %18s\n",
+                loaded.id.c_str(), std::string(NameOf(loaded.isa)).c_str(), loaded.pool->threads(),
+                flags.repeat, "prompt", "batch", "depth", "prefill tokens/s", "decode tokens/s");
+  }
+  for (const int32_t d : flags.depths) {
+    for (const int32_t b : flags.batches) {
+      for (const int32_t p : flags.prompts) {
+        ASSIGN_OR_RETURN(nlohmann::ordered_json row, MeasureRow(flags, loaded, p, b, d));
+        if (!flags.json) PrintRow(row);
+        out["rows"].push_back(std::move(row));
+      }
+    }
+  }
+  if (flags.json) std::puts(out.dump(2).c_str());
+  return {};
+}
+
+}  // namespace
+
+void AddBenchVerb(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<BenchFlags>();
+  auto* verb = app.add_subcommand("bench", "Measure tokens per second of prefill and decode");
+  AddModelFlags(*verb, flags->model);
+  verb->add_option("--prompt", flags->prompts, "prompt lengths, such as 512,4096")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 22));
+  verb->add_option("--generate", flags->generate, "decode steps")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  verb->add_option("--batch", flags->batches, "sequences together, such as 1,4,16")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
+  verb->add_option("--depth", flags->depths, "tokens already in the cache, such as 0,4096")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 22));
+  verb->add_option("--repeat", flags->repeat, "timed runs of each row")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  verb->add_flag("--json", flags->json, "minimum, median and maximum as JSON");
+  verb->callback([flags, &exit_code] {
+    if (const Status status = RunBench(*flags); !status.ok())
+      exit_code = ReportError(status.error());
+  });
+}
+
+}  // namespace millrace

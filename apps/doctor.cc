@@ -1,0 +1,113 @@
+// millrace doctor: what this machine offers, and whether the build works on it.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "generation.h"
+#include "model_loading.h"
+#include "reporting.h"
+#include "simd/isa.h"
+#include "verbs.h"
+
+namespace millrace {
+namespace {
+
+std::string FirstLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// A value of /proc/meminfo or /proc/cpuinfo: the text after "key :".
+std::string FindField(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos || line.compare(0, key.size(), key) != 0) continue;
+    const size_t start = line.find_first_not_of(" \t", colon + 1);
+    return start == std::string::npos ? "" : line.substr(start);
+  }
+  return "unknown";
+}
+
+// The chosen instruction set must give what the portable kernels give, on the model the user has.
+Status SelfTest(const ModelFlags& flags, nlohmann::ordered_json& out) {
+  std::vector<std::vector<TokenId>> answers;
+  ModelFlags test = flags;
+  test.max_running = 1;
+  test.context = 256;
+  for (const std::string& isa : {std::string("scalar"), flags.isa}) {
+    test.isa = isa;
+    ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(test));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, MakeEngine(test, loaded));
+    Request request;
+    request.prompt =
+        loaded.tokenizer->Encode("The mill stands by the race.", SpecialTokens::kAsText);
+    request.sampling.temperature = 0;
+    request.max_tokens = 8;
+    ASSIGN_OR_RETURN(Generated generated,
+                     Generate(*engine, std::move(request), [](TokenId) { return true; }));
+    answers.push_back(std::move(generated.ids));
+  }
+  out["same_tokens_as_portable_kernels"] = answers[0] == answers[1];
+  return {};
+}
+
+Status Doctor(const ModelFlags& flags, bool json) {
+  nlohmann::ordered_json out;
+  out["cpu"] = FindField("/proc/cpuinfo", "model name");
+  out["physical_cores"] = PhysicalCores();
+  for (const Isa isa : SupportedIsas()) out["instruction_sets"].push_back(NameOf(isa));
+  ASSIGN_OR_RETURN(
+      const Isa chosen,
+      ChooseIsa(flags.isa.empty() ? std::nullopt : std::optional<std::string_view>(flags.isa)));
+  out["chosen_instruction_set"] = NameOf(chosen);
+  out["memory_total"] = FindField("/proc/meminfo", "MemTotal");
+  out["memory_available"] = FindField("/proc/meminfo", "MemAvailable");
+  out["transparent_huge_pages"] = FirstLine("/sys/kernel/mm/transparent_hugepage/enabled");
+  ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModel(flags));
+  out["model"] = loaded.id;
+  out["model_architecture"] = loaded.info.architecture;
+  out["weight_bytes"] = loaded.info.weight_bytes;
+  ASSIGN_OR_RETURN(const KvPlan plan, PlanKv(flags, loaded));
+  out["context"] = plan.context_length;
+  out["kv_blocks"] = plan.blocks;
+  out["kv_bytes"] = KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type) * plan.blocks;
+  out["kv_tokens_per_gibibyte"] =
+      (int64_t{1} << 30) / KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type) * kBlockTokens;
+  RETURN_IF_ERROR(SelfTest(flags, out));
+  if (json) {
+    std::puts(out.dump(2).c_str());
+  } else {
+    for (const auto& [key, value] : out.items()) {
+      std::printf("%-34s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+    }
+  }
+  if (!out["same_tokens_as_portable_kernels"].get<bool>()) {
+    return Error{
+        "the kernels for this CPU do not agree with the portable ones: run with --isa scalar, and "
+        "please report it",
+        ErrorKind::kInternal};
+  }
+  return {};
+}
+
+}  // namespace
+
+void AddDoctorVerb(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<ModelFlags>();
+  auto json = std::make_shared<bool>(false);
+  auto* verb = app.add_subcommand(
+      "doctor", "Explain what this machine offers, what fits, and test the kernels");
+  AddModelFlags(*verb, *flags);
+  verb->add_flag("--json", *json, "as JSON");
+  verb->callback([flags, json, &exit_code] {
+    if (const Status status = Doctor(*flags, *json); !status.ok())
+      exit_code = ReportError(status.error());
+  });
+}
+
+}  // namespace millrace

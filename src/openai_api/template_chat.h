@@ -1,0 +1,33 @@
+// Chats -> text through a model's template. JSON stays inside: callers give a JSON text or plain
+// turns.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace millrace {
+
+class ChatTemplate;
+class Tokenizer;
+
+struct ChatTurn {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+// Renders turns with add_generation_prompt; BOS and EOS texts are the tokenizer's. "now" is the
+// current date.
+Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                const std::vector<ChatTurn>& turns);
+
+// Renders {"messages": [...], "tools": [...], "documents": [...], "add_generation_prompt": bool,
+// "bos_token", "eos_token", "now" (a date, YYYY-MM-DD), "chat_template_kwargs": {...}}; the three
+// before the last override the model's and today's. Malformed JSON and a template that raises are
+// errors with their message.
+Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                   std::string_view json);
+
+}  // namespace millrace
