@@ -1,0 +1,253 @@
+#include "sampling/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "sampling/logit_scan.h"
+
+namespace millrace {
+namespace {
+
+constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
+constexpr size_t kWeightChunk = 1024;   // neighbours whose weights are added up together
+constexpr size_t kFirstSelection = 64;  // most nuclei are smaller; grows by kSelectionGrowth
+constexpr size_t kSelectionGrowth = 8;
+
+// The order in which truncation keeps tokens: larger logits first, among equals smaller ids.
+constexpr auto kBefore = [](const auto& a, const auto& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+};
+
+}  // namespace
+
+Sampler::Sampler(SamplingParams params, int32_t vocab_size)
+    : params_(std::move(params)), vocab_size_(vocab_size) {
+  CHECK(vocab_size > 0);
+}
+
+void Sampler::ObservePrompt(std::span<const TokenId> prompt) {
+  if (!HasRepetition()) return;
+  for (TokenId token : prompt) CHECK(token.value >= 0 && token.value < vocab_size_);
+  seen_.insert(seen_.end(), prompt.begin(), prompt.end());
+  std::sort(seen_.begin(), seen_.end());
+  seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());
+}
+
+void Sampler::Observe(TokenId token) {
+  CHECK(token.value >= 0 && token.value < vocab_size_);
+  if (HasRepetition()) {
+    const auto at = std::lower_bound(seen_.begin(), seen_.end(), token);
+    if (at == seen_.end() || *at != token) seen_.insert(at, token);
+  }
+  if (HasCounts()) {
+    const auto at =
+        std::lower_bound(output_counts_.begin(), output_counts_.end(), token,
+                         [](const auto& entry, TokenId wanted) { return entry.first < wanted; });
+    if (at != output_counts_.end() && at->first == token) {
+      ++at->second;
+    } else {
+      output_counts_.insert(at, {token, 1});
+    }
+  }
+}
+
+Sampled Sampler::Sample(std::span<const float> logits, int64_t position) {
+  CHECK(logits.size() == static_cast<size_t>(vocab_size_));
+  const std::span<const float> adjusted = Adjust(logits);
+  Sampled result;
+  result.token = params_.temperature == 0.0f ? ArgMax(adjusted) : Draw(adjusted, position);
+  if (params_.top_logprobs >= 0) AddLogprobs(logits, result);
+  return result;
+}
+
+// The logits after bias and penalties: `logits` itself where there are none.
+std::span<const float> Sampler::Adjust(std::span<const float> logits) {
+  if (params_.logit_bias.empty() && seen_.empty() && output_counts_.empty()) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  const auto logit_of = [this](TokenId token) -> float& {
+    return adjusted_[static_cast<size_t>(token.value)];
+  };
+  for (const auto& [token, bias] : params_.logit_bias) logit_of(token) += bias;
+  for (TokenId token : seen_) {
+    float& logit = logit_of(token);
+    logit = logit > 0.0f ? logit / params_.repetition_penalty : logit * params_.repetition_penalty;
+  }
+  for (const auto& [token, count] : output_counts_) {
+    logit_of(token) -=
+        params_.presence_penalty + params_.frequency_penalty * static_cast<float>(count);
+  }
+  return adjusted_;
+}
+
+// exp((logit - max) / temperature): the probability up to a factor, 1 for the best. The first test
+// keeps NaN out, the second makes infinite logits weigh 1 rather than NaN.
+double Sampler::Weight(float logit, float max) const {
+  if (!(logit > kNegativeInfinity)) return 0.0;
+  if (logit == max) return 1.0;
+  return std::exp((static_cast<double>(logit) - static_cast<double>(max)) /
+                  static_cast<double>(params_.temperature));
+}
+
+TokenId Sampler::Draw(std::span<const float> logits, int64_t position) {
+  const float max = MaxOf(logits);
+  if (max == kNegativeInfinity) return TokenId(0);
+  const double uniform = CounterRng(params_.seed, static_cast<uint64_t>(position)).NextDouble();
+
+  const bool cuts_k = params_.top_k > 0 && params_.top_k < vocab_size_;
+  const bool cuts_p = params_.top_p < 1.0f;
+  if (!cuts_k && !cuts_p) return DrawFromAll(logits, max, uniform);
+
+  if (cuts_k) SelectTop(logits, static_cast<size_t>(params_.top_k));
+  if (cuts_k && cuts_p) {
+    std::sort(candidates_.begin(), candidates_.end(), kBefore);
+    double total = 0.0;
+    for (const Candidate& candidate : candidates_) total += Weight(candidate.logit, max);
+    CutToMass(max, total * static_cast<double>(params_.top_p));
+  }
+  if (!cuts_k) SelectTopP(logits, max);
+  std::sort(candidates_.begin(), candidates_.end(),
+            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  return DrawFromCandidates(max, uniform);
+}
+
+// Leaves the `count` best tokens in candidates_, in no order: a buffer of twice that size takes
+// what beats the worst kept so far, and is cut to the best half whenever it is full.
+void Sampler::SelectTop(std::span<const float> logits, size_t count) {
+  CHECK(count > 0);
+  const size_t capacity = std::min(2 * count, logits.size());
+  candidates_.clear();
+  candidates_.reserve(capacity);
+  const auto cut = [this, count] {
+    const auto last = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(candidates_.begin(), last - 1, candidates_.end(), kBefore);
+    candidates_.erase(last, candidates_.end());
+  };
+  // Ids come in ascending order, so a later token with the logit of the worst kept one loses.
+  float threshold = kNegativeInfinity;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] > threshold)) continue;
+    candidates_.push_back({logits[i], TokenId(static_cast<int32_t>(i))});
+    if (candidates_.size() < 2 * count) continue;
+    cut();
+    threshold = candidates_[count - 1].logit;
+  }
+  if (candidates_.size() > count) cut();
+}
+
+// Leaves in candidates_ the fewest best tokens whose share of the whole distribution is top_p.
+void Sampler::SelectTopP(std::span<const float> logits, float max) {
+  const double mass = SumOfWeights(logits, max, 0.0) * static_cast<double>(params_.top_p);
+  for (size_t count = kFirstSelection;; count *= kSelectionGrowth) {
+    SelectTop(logits, std::min(count, logits.size()));
+    std::sort(candidates_.begin(), candidates_.end(), kBefore);
+    if (CutToMass(max, mass) || count >= logits.size()) return;
+  }
+}
+
+// Cuts candidates_ (best first) after the one with which their weights reach `mass`; false, and
+// nothing cut, where all together do not.
+bool Sampler::CutToMass(float max, double mass) {
+  double sum = 0.0;
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    sum += Weight(candidates_[i].logit, max);
+    if (sum < mass) continue;
+    candidates_.resize(i + 1);
+    return true;
+  }
+  return false;
+}
+
+// The sum over all tokens with a weight of at least `least`, and in chunk_sums_ that of every
+// chunk.
+double Sampler::SumOfWeights(std::span<const float> logits, float max, double least) {
+  chunk_sums_.clear();
+  double total = 0.0;
+  for (size_t first = 0; first < logits.size(); first += kWeightChunk) {
+    double sum = 0.0;
+    for (float logit : logits.subspan(first, std::min(kWeightChunk, logits.size() - first))) {
+      const double weight = Weight(logit, max);
+      if (weight >= least) sum += weight;
+    }
+    chunk_sums_.push_back(sum);
+    total += sum;
+  }
+  return total;
+}
+
+// Finds the chunk first, then the token within it, so that no weight needs to be stored.
+TokenId Sampler::DrawFromAll(std::span<const float> logits, float max, double uniform) {
+  const double least = static_cast<double>(params_.min_p);
+  double left = uniform * SumOfWeights(logits, max, least);
+  size_t chunk = 0;
+  while (chunk + 1 < chunk_sums_.size() && left >= chunk_sums_[chunk]) left -= chunk_sums_[chunk++];
+
+  // Rounding may leave a little more than the chunk holds: then its last kept token is it. A chunk
+  // without one can be reached only that way, and only at the end: then the search goes back.
+  for (;; --chunk) {
+    const size_t first = chunk * kWeightChunk;
+    const size_t end = std::min(first + kWeightChunk, logits.size());
+    std::optional<TokenId> last;
+    for (size_t i = first; i < end; ++i) {
+      const double weight = Weight(logits[i], max);
+      if (weight < least || weight == 0.0) continue;
+      last = TokenId(static_cast<int32_t>(i));
+      if (left < weight) return *last;
+      left -= weight;
+    }
+    if (last) return *last;
+    CHECK(chunk > 0);  // the best token always weighs 1
+  }
+}
+
+TokenId Sampler::DrawFromCandidates(float max, double uniform) const {
+  const double least = static_cast<double>(params_.min_p);
+  double total = 0.0;
+  for (const Candidate& candidate : candidates_) {
+    const double weight = Weight(candidate.logit, max);
+    if (weight >= least) total += weight;
+  }
+  double left = uniform * total;
+  std::optional<TokenId> last;
+  for (const Candidate& candidate : candidates_) {
+    const double weight = Weight(candidate.logit, max);
+    if (weight < least || weight == 0.0) continue;
+    last = candidate.token;
+    if (left < weight) break;
+    left -= weight;
+  }
+  CHECK(last.has_value());  // the best token always weighs 1
+  return *last;
+}
+
+// Log softmax of the model's own logits, added up in double precision.
+void Sampler::AddLogprobs(std::span<const float> logits, Sampled& result) {
+  const float max = MaxOf(logits);
+  double sum = 0.0;
+  for (float logit : logits) {
+    if (logit == max) {
+      sum += 1.0;
+    } else if (logit > kNegativeInfinity) {
+      sum += std::exp(static_cast<double>(logit) - static_cast<double>(max));
+    }
+  }
+  const double log_sum = std::log(sum);
+  const auto logprob = [&](float logit) {
+    if (!(logit > kNegativeInfinity)) return kLowestLogprob;
+    const double difference =
+        logit == max ? 0.0 : static_cast<double>(logit) - static_cast<double>(max);
+    return std::max(static_cast<float>(difference - log_sum), kLowestLogprob);
+  };
+  result.logprob = logprob(logits[static_cast<size_t>(result.token.value)]);
+  if (params_.top_logprobs == 0) return;
+  SelectTop(logits, std::min(static_cast<size_t>(params_.top_logprobs), logits.size()));
+  std::sort(candidates_.begin(), candidates_.end(), kBefore);
+  for (const Candidate& candidate : candidates_) {
+    result.top_logprobs.push_back({candidate.token, logprob(candidate.logit)});
+  }
+}
+
+}  // namespace millrace
