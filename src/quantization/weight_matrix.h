@@ -1,11 +1,14 @@
-// WeightMatrix: the weights of one linear layer, in whatever block format the file has, repacked once at load.
+// WeightMatrix: the weights of one linear layer, in whatever block format the file has, repacked
+// once at load.
 //
-// Layout R16 (kernels.md): sixteen output rows interleaved, so that a SIMD lane is a row and no horizontal sums are
-// needed. The last panel is padded with zero rows, which are computed and dropped.
+// Layout R16 (kernels.md): sixteen output rows interleaved, so that a SIMD lane is a row and no
+// horizontal sums are needed. The last panel is padded with zero rows, which are computed and
+// dropped.
 //
-// Invariant (bit-exactness): element (m, n) of a product depends only on activation row m and weight row n. Its order of
-// summation is fixed by the weight's type alone, never by M, by tile shape, by thread count; for the integer formats it
-// is also the same bits for every Isa, the scalar kernel being the definition (see matmul.h).
+// Invariant (bit-exactness): element (m, n) of a product depends only on activation row m and
+// weight row n. Its order of summation is fixed by the weight's type alone, never by M, by tile
+// shape, by thread count; for the integer formats it is also the same bits for every Isa, the
+// scalar kernel being the definition (see matmul.h).
 #pragma once
 
 #include <cstddef>
@@ -28,11 +31,12 @@ class WeightMatrix {
   // Types that Pack takes: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K.
   static std::span<const DType> SupportedTypes();
 
-  // `source` holds rows x columns elements of `type` in GGUF order (row by row; `columns` is K, the contiguous one).
-  // An unsupported type is an error that names it and the supported ones. `columns` must be a multiple of the type's
-  // block and `source` of the right size (checked by the GGUF reader; CHECKed here).
-  static Result<WeightMatrix> Pack(DType type, int64_t rows, int64_t columns, std::span<const std::byte> source,
-                                   ThreadPool& pool);
+  // `source` holds rows x columns elements of `type` in GGUF order (row by row; `columns` is K, the
+  // contiguous one). An unsupported type is an error that names it and the supported ones.
+  // `columns` must be a multiple of the type's block and `source` of the right size (checked by the
+  // GGUF reader; CHECKed here).
+  static Result<WeightMatrix> Pack(DType type, int64_t rows, int64_t columns,
+                                   std::span<const std::byte> source, ThreadPool& pool);
   WeightMatrix() = default;
 
   DType type() const { return type_; }

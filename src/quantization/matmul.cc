@@ -1,0 +1,90 @@
+#include "quantization/matmul.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "quantization/matmul_kernels.h"
+
+namespace millrace {
+namespace {
+
+// Activation rows per sweep over the panels: their int8 values stay in the second-level cache (1
+// MiB), half of it.
+constexpr int64_t kSweepBytes = 512 << 10;
+constexpr int64_t kMostSweepRows = 256;
+
+PanelKernel KernelFor(const MatMulKernels& kernels, DType type) {
+  switch (type) {
+    case DType::kF32:
+      return kernels.f32;
+    case DType::kF16:
+      return kernels.f16;
+    case DType::kBF16:
+      return kernels.bf16;
+    case DType::kQ8_0:
+      return kernels.q8_0;
+    case DType::kQ4_0:
+      return kernels.q4_0;
+    case DType::kQ4_K:
+      return kernels.q4_k;
+    case DType::kQ5_K:
+      return kernels.q5_k;
+    case DType::kQ6_K:
+      return kernels.q6_k;
+    default:
+      return nullptr;
+  }
+}
+
+int64_t SweepRows(int64_t columns) {
+  const int64_t rows = kSweepBytes / std::max<int64_t>(columns, 1) / kTileColumns * kTileColumns;
+  return std::clamp(rows, kTileColumns, kMostSweepRows);
+}
+
+// Panels per task: small enough to balance the threads, large enough that a task's weights (64 KiB)
+// pay for its start.
+int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
+  const int64_t even = w.panels() / (int64_t{8} * threads);
+  const int64_t worthwhile = (64 << 10) / std::max<int64_t>(w.panel_bytes(), 1) + 1;
+  return std::max<int64_t>({1, std::min(even, worthwhile * 4), std::min(worthwhile, even * 2)});
+}
+
+}  // namespace
+
+const MatMulKernels& MatMulKernelsFor(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+    case Isa::kAvx2:
+    case Isa::kAvx512:
+      return kScalarMatMulKernels;
+  }
+  return kScalarMatMulKernels;
+}
+
+void MatMul(const MatMulKernels& kernels, ThreadPool& pool, const WeightMatrix& w,
+            const Activations& x, MatrixView<float> y) {
+  pool.ParallelFor(w.panels(), PanelsPerTask(w, pool.threads()), [&](int64_t first, int64_t last) {
+    MatMulPanels(kernels, w, x, y, first, last);
+  });
+}
+
+void MatMulPanels(const MatMulKernels& kernels, const WeightMatrix& w, const Activations& x,
+                  MatrixView<float> y, int64_t first_panel, int64_t last_panel) {
+  CHECK(x.columns() == w.columns() && y.rows == x.rows() && y.columns == w.rows());
+  CHECK(y.stride >= y.columns && first_panel >= 0 && last_panel <= w.panels());
+  const PanelKernel kernel = KernelFor(kernels, w.type());
+  CHECK(kernel != nullptr);
+  const int64_t sweep = SweepRows(w.columns());
+  for (int64_t m = 0; m < x.rows(); m += sweep) {
+    PanelArgs args = x.PanelArgsFor(m, std::min(sweep, x.rows() - m));
+    args.y_stride = y.stride;
+    for (int64_t p = first_panel; p < last_panel; ++p) {
+      args.panel = reinterpret_cast<const uint8_t*>(w.panel(p));
+      args.y = y.row(m) + p * kPanelRows;
+      args.valid_rows = std::min(kPanelRows, w.rows() - p * kPanelRows);
+      kernel(args);
+    }
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,78 @@
+// The border between this module's baseline code and its kernels: plain data only, since the
+// kernels are compiled for other instruction sets and must not instantiate or inline anything that
+// baseline code shares.
+#pragma once
+
+#include <cstdint>
+
+namespace millrace {
+
+// Bytes within a packed group; see packed_layout.h.
+constexpr int64_t kSmallCodes = 256;  // Q8_0, Q4_0: the codes, after eight vectors of d
+constexpr int64_t kQ8GroupBytes = 4352;
+constexpr int64_t kQ4GroupBytes = 2304;
+constexpr int64_t kAffineD = 0;  // Q4_K, Q5_K
+constexpr int64_t kAffineMin = 32;
+constexpr int64_t kAffineScales = 64;
+constexpr int64_t kAffineRest = 256;  // Q4_K: the codes. Q5_K: the high bits, then the codes at 768
+constexpr int64_t kQ4KGroupBytes = 2304;
+constexpr int64_t kQ5KGroupBytes = 2816;
+constexpr int64_t kQ6High = 2048;
+constexpr int64_t kQ6Scales = 3072;
+constexpr int64_t kQ6GroupBytes = 3328;
+
+constexpr int64_t kActivationGroup = 256;  // elements of K that share one activation scale
+constexpr int64_t kTileColumns = 8;        // activation rows side by side in a tile
+
+// One panel of weights (16 rows) times M activation rows.
+//
+// Row-major activations: values [M][padded], sums [M][padded / 16], scales [M][groups], x [M] rows
+// x_stride apart. Tiles: the rows in tiles of 8, the last one having C = M mod 8 (or 8) columns. A
+// tile holds values [padded / 4][C][4], and, C columns each, minus the sums over 16 [padded /
+// 16][C], minus the sums over 32 [padded / 32][C], pairs of int16 sums over 32 [groups][4][C] (of
+// the sub-blocks 0 2, 1 3, 4 6 and 5 7) and scales [groups][C]. The tiles follow each other without
+// gaps, so tile t of anything with n elements per row begins at 8 * t * n.
+struct PanelArgs {
+  const uint8_t* panel = nullptr;
+  int64_t columns = 0;  // K
+  int64_t padded = 0;   // K rounded up to whole groups
+  int64_t groups = 0;   // padded / 256
+  int64_t m = 0;        // activation rows, M
+  const float* x = nullptr;
+  int64_t x_stride = 0;
+  const int8_t* values = nullptr;
+  const int16_t* sums = nullptr;
+  const float* scales = nullptr;
+  const int8_t* tile_values = nullptr;
+  const int32_t* tile_minus_sums16 = nullptr;
+  const int32_t* tile_minus_sums32 = nullptr;
+  const int16_t* tile_pairs = nullptr;
+  const float* tile_scales = nullptr;
+  float* y = nullptr;  // the panel's first output column of activation row 0
+  int64_t y_stride = 0;
+  int64_t valid_rows = 0;  // 1 to 16: only these outputs are written
+};
+using PanelKernel = void (*)(const PanelArgs& args);
+
+// x [columns] to int8 values [padded] (zero after columns), scales [padded / 256] and sums [padded
+// / 16].
+using QuantizeActivationsKernel = void (*)(const float* x, int64_t columns, int64_t padded,
+                                           int8_t* values, float* scales, int16_t* sums);
+
+struct MatMulKernels {
+  QuantizeActivationsKernel quantize_activations = nullptr;
+  PanelKernel f32 = nullptr;
+  PanelKernel f16 = nullptr;
+  PanelKernel bf16 = nullptr;
+  PanelKernel q8_0 = nullptr;
+  PanelKernel q4_0 = nullptr;
+  PanelKernel q4_k = nullptr;
+  PanelKernel q5_k = nullptr;
+  PanelKernel q6_k = nullptr;
+};
+
+extern const MatMulKernels kScalarMatMulKernels;
+extern const MatMulKernels kAvx2MatMulKernels;
+extern const MatMulKernels kAvx512MatMulKernels;
+
+}  // namespace millrace

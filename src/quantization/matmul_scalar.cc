@@ -1,0 +1,247 @@
+// The definition of every product (see matmul.h for the orders of summation), in portable C++.
+//
+// A group of a panel is first decoded into plain codes and scales, then each output's group sum is
+// formed.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "base/float16.h"
+#include "quantization/block_formats.h"
+#include "quantization/matmul_kernels.h"
+
+namespace millrace {
+namespace {
+
+constexpr int64_t kLanes = 16;
+
+// One row of one group: w[k] = scale * code, or as the format's formula says. `blocks` counts what
+// the group holds.
+struct RowGroup {
+  int16_t code[256];
+  int32_t scale[16];
+  int32_t min[8];
+  float d[8];
+  float dmin;
+};
+
+float Half(const uint8_t* vector, int64_t lane) {
+  uint16_t h;
+  std::memcpy(&h, vector + 2 * lane, sizeof(h));
+  return F16ToF32(h);
+}
+
+// Byte k of a row in a run of packed dwords.
+int ByteOf(const uint8_t* run, int64_t k, int64_t lane) {
+  return run[(k / 4 * kLanes + lane) * 4 + k % 4];
+}
+
+int32_t Dot(const int16_t* codes, const int8_t* x, int n) {
+  int32_t sum = 0;
+  for (int k = 0; k < n; ++k) sum += codes[k] * x[k];
+  return sum;
+}
+
+struct Q8_0 {
+  static constexpr bool kSmallBlocks = true;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kQ8GroupBytes;
+    const int64_t count = std::min<int64_t>(256, a.columns - group * 256);
+    for (int64_t b = 0; b < count / 32; ++b) row.d[b] = Half(p + b * 32, lane);
+    for (int64_t k = 0; k < count; ++k) {
+      row.code[k] = static_cast<int16_t>(ByteOf(p + kSmallCodes, k, lane) - 128);
+    }
+  }
+};
+
+struct Q4_0 {
+  static constexpr bool kSmallBlocks = true;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kQ4GroupBytes;
+    const int64_t count = std::min<int64_t>(256, a.columns - group * 256);
+    for (int64_t b = 0; b < count / 32; ++b) row.d[b] = Half(p + b * 32, lane);
+    for (int64_t k = 0; k < count; ++k) {
+      const int byte = ByteOf(p + kSmallCodes, k / 32 * 16 + k % 16, lane);
+      row.code[k] = static_cast<int16_t>((byte >> (k % 32 / 16 * 4) & 15) - 8);
+    }
+  }
+};
+
+// d, dmin, scales and minimums, which Q4_K and Q5_K share.
+void DecodeAffine(const uint8_t* p, int64_t lane, RowGroup& row) {
+  row.d[0] = Half(p + kAffineD, lane);
+  row.dmin = Half(p + kAffineMin, lane);
+  uint8_t bytes[12];
+  for (int64_t i = 0; i < 12; ++i)
+    bytes[i] = static_cast<uint8_t>(ByteOf(p + kAffineScales, i, lane));
+  const ScalesAndMins s = UnpackScalesAndMins(bytes);
+  for (int b = 0; b < 8; ++b) {
+    row.scale[2 * b] = row.scale[2 * b + 1] = s.scale[b];
+    row.min[b] = s.min[b];
+  }
+}
+
+int NibbleOf(const uint8_t* codes, int64_t k, int64_t lane) {
+  return ByteOf(codes, k / 64 * 32 + k % 32, lane) >> (k % 64 / 32 * 4) & 15;
+}
+
+struct Q4_K {
+  static constexpr bool kSmallBlocks = false;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kQ4KGroupBytes;
+    DecodeAffine(p, lane, row);
+    for (int64_t k = 0; k < 256; ++k) {
+      row.code[k] = static_cast<int16_t>(NibbleOf(p + kAffineRest, k, lane));
+    }
+  }
+};
+
+struct Q5_K {
+  static constexpr bool kSmallBlocks = false;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kQ5KGroupBytes;
+    DecodeAffine(p, lane, row);
+    for (int64_t k = 0; k < 256; ++k) {
+      const int high = ByteOf(p + kAffineRest, k % 32, lane) >> (k / 32) & 1;
+      row.code[k] = static_cast<int16_t>(NibbleOf(p + kAffineRest + 512, k, lane) | high << 4);
+    }
+  }
+};
+
+struct Q6_K {
+  static constexpr bool kSmallBlocks = false;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    row.d[0] = Half(a.panel + group * 32, lane);
+    row.dmin = 0.0f;
+    const uint8_t* p = a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ6GroupBytes;
+    for (int64_t s = 0; s < 16; ++s) {
+      row.scale[s] = static_cast<int8_t>(p[kQ6Scales + s * kLanes + lane]);
+    }
+    for (int64_t k = 0; k < 256; ++k) {
+      const int64_t half = k / 128, quarter = k % 128 / 32, l = k % 32;
+      const int low = ByteOf(p, half * 64 + quarter % 2 * 32 + l, lane) >> (quarter / 2 * 4) & 15;
+      const int high = ByteOf(p + kQ6High, half * 32 + l, lane) >> (quarter * 2) & 3;
+      row.code[k] = static_cast<int16_t>((low | high << 4) - 32);
+    }
+    std::fill(row.min, row.min + 8, 0);
+  }
+};
+
+float SmallBlocksGroup(const RowGroup& w, const int8_t* x, int64_t blocks) {
+  float g = 0.0f;
+  for (int64_t b = 0; b < blocks; ++b) {
+    g = __builtin_fmaf(static_cast<float>(Dot(w.code + 32 * b, x + 32 * b, 32)), w.d[b], g);
+  }
+  return g;
+}
+
+float SuperBlockGroup(const RowGroup& w, const int8_t* x, const int16_t* sums) {
+  int32_t i = 0, j = 0;
+  for (int s = 0; s < 16; ++s) {
+    i += w.scale[s] * Dot(w.code + 16 * s, x + 16 * s, 16);
+    j += w.min[s / 2] * sums[s];
+  }
+  return __builtin_fmaf(-w.dmin, static_cast<float>(j), w.d[0] * static_cast<float>(i));
+}
+
+template <class Format>
+void IntegerPanel(const PanelArgs& a) {
+  for (int64_t m = 0; m < a.m; ++m) std::fill_n(a.y + m * a.y_stride, a.valid_rows, 0.0f);
+  RowGroup row;
+  for (int64_t lane = 0; lane < a.valid_rows; ++lane) {
+    for (int64_t group = 0; group < a.groups; ++group) {
+      Format::Decode(a, group, lane, row);
+      const int64_t blocks = std::min<int64_t>(8, a.columns / 32 - group * 8);
+      for (int64_t m = 0; m < a.m; ++m) {
+        const int8_t* x = a.values + m * a.padded + group * 256;
+        const int16_t* sums = a.sums + m * (a.padded / 16) + group * 16;
+        const float g =
+            Format::kSmallBlocks ? SmallBlocksGroup(row, x, blocks) : SuperBlockGroup(row, x, sums);
+        float& y = a.y[m * a.y_stride + lane];
+        y = __builtin_fmaf(g, a.scales[m * a.groups + group], y);
+      }
+    }
+  }
+}
+
+float LoadF32(const uint8_t* panel, int64_t k, int64_t lane) {
+  float f;
+  std::memcpy(&f, panel + (k * kLanes + lane) * 4, sizeof(f));
+  return f;
+}
+float LoadF16(const uint8_t* panel, int64_t k, int64_t lane) { return Half(panel + k * 32, lane); }
+float LoadBF16(const uint8_t* panel, int64_t k, int64_t lane) {
+  uint16_t h;
+  std::memcpy(&h, panel + (k / 2 * kLanes + lane) * 4 + k % 2 * 2, sizeof(h));
+  return Bf16ToF32(h);
+}
+
+template <float (*kLoad)(const uint8_t*, int64_t, int64_t)>
+void FloatPanel(const PanelArgs& a) {
+  for (int64_t m = 0; m < a.m; ++m) {
+    const float* x = a.x + m * a.x_stride;
+    for (int64_t lane = 0; lane < a.valid_rows; ++lane) {
+      float y = 0.0f;
+      for (int64_t begin = 0; begin < a.columns; begin += kActivationGroup) {
+        const int64_t end = std::min(begin + kActivationGroup, a.columns);
+        float s[2] = {0.0f, 0.0f};
+        for (int64_t k = begin; k < end; ++k) {
+          s[k % 2] = __builtin_fmaf(x[k], kLoad(a.panel, k, lane), s[k % 2]);
+        }
+        y = y + (s[0] + s[1]);
+      }
+      a.y[m * a.y_stride + lane] = y;
+    }
+  }
+}
+
+// d = max|x| / 127 of one group. The maximum is taken over the magnitudes' bits, which also finds
+// infinities and NaNs.
+float GroupScale(const float* x, int64_t n) {
+  uint32_t largest = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(x[k]) & 0x7fffffffu);
+  }
+  if (largest >= 0x7f800000u) return std::bit_cast<float>(0x7fc00000u);
+  return std::bit_cast<float>(largest) / 127.0f;
+}
+
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
+                         float* scales, int16_t* sums) {
+  for (int64_t begin = 0; begin < padded; begin += kActivationGroup) {
+    const int64_t n = std::min(kActivationGroup, columns - begin);
+    const float d = GroupScale(x + begin, n);
+    scales[begin / kActivationGroup] = d;
+    for (int64_t k = 0; k < kActivationGroup; ++k) {
+      int q = 0;
+      if (k < n && d > 0.0f) {
+        const float ratio = std::clamp(x[begin + k] / d, -127.0f, 127.0f);
+        q = static_cast<int>(std::nearbyint(ratio));
+      }
+      values[begin + k] = static_cast<int8_t>(q);
+    }
+    for (int64_t s = 0; s < 16; ++s) {
+      int sum = 0;
+      for (int64_t k = 0; k < 16; ++k) sum += values[begin + 16 * s + k];
+      sums[begin / 16 + s] = static_cast<int16_t>(sum);
+    }
+  }
+}
+
+}  // namespace
+
+const MatMulKernels kScalarMatMulKernels = {
+    .quantize_activations = QuantizeActivations,
+    .f32 = FloatPanel<LoadF32>,
+    .f16 = FloatPanel<LoadF16>,
+    .bf16 = FloatPanel<LoadBF16>,
+    .q8_0 = IntegerPanel<Q8_0>,
+    .q4_0 = IntegerPanel<Q4_0>,
+    .q4_k = IntegerPanel<Q4_K>,
+    .q5_k = IntegerPanel<Q5_K>,
+    .q6_k = IntegerPanel<Q6_K>,
+};
+
+}  // namespace millrace

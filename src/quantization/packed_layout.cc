@@ -1,0 +1,164 @@
+#include "quantization/packed_layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "quantization/matmul_kernels.h"
+
+namespace millrace {
+namespace {
+
+constexpr int64_t kLanes = 16;
+
+int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+void AddField(PackedLayout& layout, const PackedField& field) {
+  layout.fields[static_cast<size_t>(layout.field_count++)] = field;
+}
+
+// Floats: one block, the row.
+void LayOutFloats(PackedLayout& layout, int64_t element) {
+  layout.block_bytes = layout.row_bytes;
+  layout.blocks = 1;
+  AddField(layout, {0, layout.row_bytes, element, 0, 0, 0, 0});
+  layout.panel_bytes = RoundUp(RoundUp(layout.row_bytes, element) * kLanes, 64);
+}
+
+// Q8_0 and Q4_0: groups of eight blocks of 32.
+void LayOutSmallBlocks(PackedLayout& layout, int64_t code_bytes, uint8_t flip) {
+  layout.group_blocks = 8;
+  const int64_t block_codes = code_bytes * kLanes;
+  const int64_t group_bytes = kSmallCodes + 8 * block_codes;
+  AddField(layout, {0, 2, 2, 0, group_bytes, 2 * kLanes, 0});
+  AddField(layout, {2, code_bytes, 4, kSmallCodes, group_bytes, block_codes, flip});
+  const int64_t tail = layout.blocks % 8;
+  layout.panel_bytes =
+      layout.blocks / 8 * group_bytes + (tail == 0 ? 0 : kSmallCodes + tail * block_codes);
+}
+
+// Q4_K and Q5_K; the latter has 32 bytes of high bits.
+void LayOutAffine(PackedLayout& layout, int64_t high_bytes) {
+  const int64_t group_bytes = layout.block_bytes * kLanes;
+  AddField(layout, {0, 2, 2, kAffineD, group_bytes, 0, 0});
+  AddField(layout, {2, 2, 2, kAffineMin, group_bytes, 0, 0});
+  AddField(layout, {4, 12, 4, kAffineScales, group_bytes, 0, 0});
+  if (high_bytes > 0) AddField(layout, {16, high_bytes, 4, kAffineRest, group_bytes, 0, 0});
+  AddField(layout, {16 + high_bytes, 128, 4, kAffineRest + high_bytes * kLanes, group_bytes, 0, 0});
+  layout.panel_bytes = layout.blocks * group_bytes;
+}
+
+void LayOutQ6_K(PackedLayout& layout) {
+  const int64_t header = RoundUp(layout.blocks * 2 * kLanes, 64);
+  AddField(layout, {0, 128, 4, header, kQ6GroupBytes, 0, 0});
+  AddField(layout, {128, 64, 4, header + kQ6High, kQ6GroupBytes, 0, 0});
+  AddField(layout, {192, 16, 1, header + kQ6Scales, kQ6GroupBytes, 0, 0});
+  AddField(layout, {208, 2, 2, 0, 2 * kLanes, 0, 0});
+  layout.panel_bytes = header + layout.blocks * kQ6GroupBytes;
+}
+
+int64_t FieldStart(const PackedLayout& layout, const PackedField& field, int64_t block) {
+  return field.start + block / layout.group_blocks * field.group_stride +
+         block % layout.group_blocks * field.block_stride;
+}
+
+// rows x n elements of kElement bytes, `stride` bytes apart, to [n][16][kElement]; or back.
+template <int64_t kElement>
+void Interleave(const std::byte* from, int64_t stride, int64_t rows, int64_t bytes, std::byte* to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::byte* row = from + r * stride;
+    std::byte* lane = to + r * kElement;
+    int64_t i = 0;
+    for (; i + kElement <= bytes; i += kElement) std::memcpy(lane + i * kLanes, row + i, kElement);
+    // BF16 with odd K: half of the last pair, the other half stays zero.
+    if (i < bytes) std::memcpy(lane + i * kLanes, row + i, static_cast<size_t>(bytes - i));
+  }
+}
+
+template <int64_t kElement>
+void Deinterleave(const std::byte* lane, int64_t bytes, std::byte* row) {
+  for (int64_t i = 0; i < bytes; i += kElement) {
+    std::memcpy(row + i, lane + i * kLanes, static_cast<size_t>(std::min(kElement, bytes - i)));
+  }
+}
+
+void Flip(std::byte* bytes, int64_t count, uint8_t mask) {
+  if (mask == 0) return;
+  for (int64_t i = 0; i < count; ++i) bytes[i] ^= std::byte{mask};
+}
+
+}  // namespace
+
+PackedLayout MakePackedLayout(DType type, int64_t columns) {
+  PackedLayout layout;
+  const DTypeInfo& info = InfoOf(type);
+  layout.row_bytes = RowBytes(type, columns);
+  layout.block_bytes = info.block_bytes;
+  layout.blocks = columns / info.block_elements;
+  switch (type) {
+    case DType::kF32:
+    case DType::kBF16:
+      LayOutFloats(layout, 4);
+      break;
+    case DType::kF16:
+      LayOutFloats(layout, 2);
+      break;
+    case DType::kQ8_0:
+      LayOutSmallBlocks(layout, 32, 0x80);
+      break;
+    case DType::kQ4_0:
+      LayOutSmallBlocks(layout, 16, 0);
+      break;
+    case DType::kQ4_K:
+      LayOutAffine(layout, 0);
+      break;
+    case DType::kQ5_K:
+      LayOutAffine(layout, 32);
+      break;
+    case DType::kQ6_K:
+      LayOutQ6_K(layout);
+      break;
+    default:
+      CHECK(false && "a type without a packed layout");
+  }
+  return layout;
+}
+
+void PackPanel(const PackedLayout& layout, const std::byte* source, int64_t rows,
+               std::byte* panel) {
+  for (int64_t block = 0; block < layout.blocks; ++block) {
+    for (int f = 0; f < layout.field_count; ++f) {
+      const PackedField& field = layout.fields[static_cast<size_t>(f)];
+      const std::byte* from = source + block * layout.block_bytes + field.block_offset;
+      std::byte* to = panel + FieldStart(layout, field, block);
+      if (field.element == 4) {
+        Interleave<4>(from, layout.row_bytes, rows, field.bytes, to);
+      } else if (field.element == 2) {
+        Interleave<2>(from, layout.row_bytes, rows, field.bytes, to);
+      } else {
+        Interleave<1>(from, layout.row_bytes, rows, field.bytes, to);
+      }
+      Flip(to, field.bytes * kLanes, field.flip);
+    }
+  }
+}
+
+void UnpackRow(const PackedLayout& layout, const std::byte* panel, int64_t lane, std::byte* row) {
+  for (int64_t block = 0; block < layout.blocks; ++block) {
+    for (int f = 0; f < layout.field_count; ++f) {
+      const PackedField& field = layout.fields[static_cast<size_t>(f)];
+      const std::byte* from = panel + FieldStart(layout, field, block) + lane * field.element;
+      std::byte* to = row + block * layout.block_bytes + field.block_offset;
+      if (field.element == 4) {
+        Deinterleave<4>(from, field.bytes, to);
+      } else if (field.element == 2) {
+        Deinterleave<2>(from, field.bytes, to);
+      } else {
+        Deinterleave<1>(from, field.bytes, to);
+      }
+      Flip(to, field.bytes, field.flip);
+    }
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,63 @@
+// What the tests and benchmarks of this module share: random activations and random weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/float16.h"
+#include "base/rng.h"
+#include "quantization/quantize.h"
+#include "quantization/weight_matrix.h"
+
+namespace millrace {
+
+// About normal: the sum of four uniforms, of variance 1.
+inline float NextNormal(CounterRng& rng) {
+  double sum = -2.0;
+  for (int i = 0; i < 4; ++i) sum += rng.NextDouble();
+  return static_cast<float>(sum * 1.7320508);
+}
+
+inline std::vector<float> RandomFloats(int64_t count, uint64_t seed) {
+  std::vector<float> x(static_cast<size_t>(count));
+  CounterRng rng(seed, 0);
+  for (float& v : x) v = NextNormal(rng);
+  return x;
+}
+
+// Rows of normal weights of deviation 0.05, quantised.
+inline std::vector<std::byte> RandomWeights(DType type, int64_t rows, int64_t columns,
+                                            uint64_t seed) {
+  std::vector<float> x = RandomFloats(rows * columns, seed);
+  for (float& v : x) v *= 0.05f;
+  std::vector<std::byte> blocks(static_cast<size_t>(rows * RowBytes(type, columns)));
+  QuantizeRow(type, x, blocks);
+  return blocks;
+}
+
+// Blocks of arbitrary bits, except that the scales are moderate: every code and every sub-block
+// scale occurs.
+inline std::vector<std::byte> RandomBlocks(DType type, int64_t rows, int64_t columns,
+                                           uint64_t seed) {
+  CHECK(type != DType::kF32 && type != DType::kF16 && type != DType::kBF16);
+  std::vector<std::byte> blocks(static_cast<size_t>(rows * RowBytes(type, columns)));
+  CounterRng rng(seed, 1);
+  for (std::byte& b : blocks) b = static_cast<std::byte>(rng.NextU64() & 255);
+  const size_t block_bytes = static_cast<size_t>(InfoOf(type).block_bytes);
+  const auto store = [&](size_t at) {
+    const uint16_t h = F32ToF16(static_cast<float>(rng.NextDouble() * 0.02 - 0.01));
+    std::memcpy(blocks.data() + at, &h, sizeof(h));
+  };
+  for (size_t at = 0; at < blocks.size(); at += block_bytes) {
+    store(at + (type == DType::kQ6_K ? 208 : 0));
+    if (type == DType::kQ4_K || type == DType::kQ5_K) store(at + 2);
+  }
+  return blocks;
+}
+
+}  // namespace millrace
