@@ -1,7 +1,9 @@
-// Engine: one thread that owns all mutable state of generation and moves it forward a step at a time.
+// Engine: one thread that owns all mutable state of generation and moves it forward a step at a
+// time.
 //
-// The straight line of Step(): admit inbox -> PlanStep -> MakeBatch -> Forward -> Sample -> Commit -> emit.
-// Invariant: every accepted request ends in exactly one finish event; blocks held == blocks of live sequences.
+// The straight line of Step(): admit inbox -> PlanStep -> MakeBatch -> Forward -> Sample -> Commit
+// -> emit. Invariant: every accepted request ends in exactly one finish event; blocks held ==
+// blocks of live sequences.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +20,13 @@ namespace millrace {
 
 struct EngineConfig {
   SchedulerConfig scheduler;
-  int32_t context_length = 4096;     // longest sequence served, prompt and output; <= the model's
-  int32_t max_queued_requests = 256; // waiting, not running
+  int32_t context_length = 4096;      // longest sequence served, prompt and output; <= the model's
+  int32_t max_queued_requests = 256;  // waiting, not running
   int64_t max_queued_tokens = 1'000'000;
 };
+
+// Whether all values make sense; the message names the field.
+Status Validate(const EngineConfig& config);
 
 // A snapshot for health, metrics and tests.
 struct EngineStats {
@@ -30,7 +35,7 @@ struct EngineStats {
   int32_t blocks_held = 0;
   int32_t blocks_total = 0;
   int64_t steps = 0;
-  int64_t tokens_computed = 0;   // rows that went through the model
+  int64_t tokens_computed = 0;  // rows that went through the model
   int64_t tokens_generated = 0;
   int64_t preemptions = 0;
   int64_t finished = 0;
@@ -38,18 +43,24 @@ struct EngineStats {
 
 class Engine {
  public:
-  // kv.blocks() is the capacity of the block pool.
-  Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock = Clock());
+  // `config` must have passed Validate; a context longer than the model's is cut to the model's.
+  // kv.blocks() is the capacity of the block pool; `kv` must have the model's shape. `clock` is
+  // read by several threads.
+  Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv,
+         Clock clock = Clock());
+  // Like Stop: requests that are left get their finish events. Run must have returned.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // From any thread. Refused: an empty prompt or bad parameters (kInvalidArgument), a prompt that leaves no room in the
-  // context or the KV memory (kTooLarge), a full queue (kExhausted), a draining engine (kExhausted). A refused request
-  // leaves nothing behind and its sink is never called. The sink may be called before Submit returns.
+  // From any thread. Refused: an empty prompt or bad parameters (kInvalidArgument), a prompt that
+  // leaves no room in the context or the KV memory (kTooLarge), a full queue (kExhausted), a
+  // draining engine (kExhausted). A refused request leaves nothing behind and its sink is never
+  // called. The sink may be called before Submit returns.
   Result<RequestId> Submit(Request request, EventSink sink);
-  // From any thread; takes effect before the next step. Unknown or finished ids are ignored. The finish event carries
-  // `reason` (kStop when the consumer met a stop string, kCancelled when the client left).
+  // From any thread; takes effect before the next step. Unknown or finished ids are ignored. The
+  // finish event carries `reason` (kStop when the consumer met a stop string, kCancelled when the
+  // client left).
   void Cancel(RequestId request, FinishReason reason = FinishReason::kCancelled);
 
   // One step; returns whether any request is left. For the engine's thread (or a test).

@@ -1,4 +1,5 @@
-// What goes into the engine and what comes out: token ids and numbers only. Text and JSON stay with the callers.
+// What goes into the engine and what comes out: token ids and numbers only. Text and JSON stay with
+// the callers.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@
 namespace millrace {
 
 struct Request {
-  std::vector<TokenId> prompt;       // at least one token
+  std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling;
-  int32_t max_tokens = 16;           // at least 1; prompt + max_tokens is cut to the context by the engine
-  std::vector<TokenId> stop_tokens;  // end-of-generation ids; such a token ends the request and is part of the output
+  int32_t max_tokens = 16;  // at least 1; prompt + max_tokens is cut to the context by the engine
+  std::vector<TokenId> stop_tokens;  // end-of-generation ids; such a token ends the request and is
+                                     // part of the output
 };
 
 enum class FinishReason {
@@ -31,13 +33,13 @@ std::string_view NameOf(FinishReason reason);  // "stop", "length", "cancelled",
 
 // Where a request's time went. Queue + prefill + decode == finish - arrival.
 struct RequestTimings {
-  Duration queued{};       // arrival to first being scheduled
-  Duration prefill{};      // first scheduled to first token
-  Duration decode{};       // first token to finish
+  Duration queued{};   // arrival to first being scheduled
+  Duration prefill{};  // first scheduled to first token
+  Duration decode{};   // first token to finish
   int32_t prompt_tokens = 0;
   int32_t output_tokens = 0;
-  int32_t cached_tokens = 0;   // prompt tokens taken from the prefix cache
-  int32_t computed_tokens = 0; // tokens that went through the model, recomputation included
+  int32_t cached_tokens = 0;    // prompt tokens taken from the prefix cache
+  int32_t computed_tokens = 0;  // tokens that went through the model, recomputation included
   int32_t preemptions = 0;
 };
 
@@ -47,14 +49,17 @@ struct FinishInfo {
   RequestTimings timings;
 };
 
-// Something that happened to one request in one step: tokens appended (several after a speculative step), or its end.
+// Something that happened to one request in one step: tokens appended (several after a speculative
+// step), or its end.
 struct Event {
   RequestId request;
   std::vector<Sampled> tokens;
-  std::optional<FinishInfo> finish;  // the last event of a request; every accepted request gets exactly one
+  std::optional<FinishInfo>
+      finish;  // the last event of a request; every accepted request gets exactly one
 };
 
-// Called on the engine's thread; must be quick and must not throw or call back into the engine, except Cancel.
+// Called on the engine's thread; must be quick and must not throw or call back into the engine,
+// except Cancel.
 using EventSink = std::function<void(const Event&)>;
 
 }  // namespace millrace

@@ -1,0 +1,216 @@
+#include "engine/engine_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "base/check.h"
+#include "sampling/logit_scan.h"
+
+namespace millrace {
+namespace {
+
+EngineConfig Limited(EngineConfig config, const ModelInfo& info) {
+  CHECK(Validate(config).ok());
+  if (info.context_length > 0) {
+    config.context_length = std::min(config.context_length, info.context_length);
+  }
+  return config;
+}
+
+// The message of what the sink threw; nothing where it did not.
+std::optional<std::string> Call(const EventSink& sink, const Event& event) {
+  try {
+    if (sink) sink(event);
+    return std::nullopt;
+  } catch (const std::exception& exception) {
+    return std::string("The consumer of the tokens failed: ") + exception.what();
+  } catch (...) {
+    return "The consumer of the tokens failed.";
+  }
+}
+
+}  // namespace
+
+Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model,
+                     KvStore engine_kv, Clock engine_clock)
+    : config(Limited(engine_config, engine_model->info())),
+      model(std::move(engine_model)),
+      kv(std::move(engine_kv)),
+      clock(std::move(engine_clock)),
+      pool(kv.blocks()),
+      scheduler(config.scheduler, pool) {
+  const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
+  const KvShape& wanted = model->info().kv_shape;
+  CHECK(kv.shape().layers == wanted.layers && kv.shape().kv_heads == wanted.kv_heads &&
+        kv.shape().head_dim == wanted.head_dim);
+  longest = static_cast<int32_t>(std::min<int64_t>(config.context_length, memory));
+  progress.blocks_total = published.blocks_total = pool.capacity();
+}
+
+void Engine::State::AdmitInbox() {
+  std::vector<LiveRequest> arrivals;
+  std::vector<Cancellation> leaving;
+  bool stopping = false;
+  {
+    const std::lock_guard lock(mutex);
+    stopping = stop;  // read with the inbox: nothing enters it once `stop` is set
+    arrivals.swap(inbox);
+    leaving.swap(cancellations);
+  }
+  for (LiveRequest& request : arrivals) {
+    scheduler.Add(request.id, request.timings.prompt_tokens, request.max_length);
+    const RequestId id = request.id;
+    live.emplace(id, std::move(request));
+  }
+  for (const Cancellation& cancellation : leaving) {
+    if (live.contains(cancellation.request)) End(cancellation.request, cancellation.reason);
+  }
+  if (stopping) EndAll();
+}
+
+StepPlan Engine::State::PlanStep() {
+  StepPlan plan = scheduler.PlanStep();
+  CHECK(plan.slices.empty() == live.empty());
+  for (RequestId id : plan.preempted) ++live.at(id).timings.preemptions;
+  progress.preemptions += static_cast<int64_t>(plan.preempted.size());
+  const TimePoint now = clock.Now();
+  for (const Slice& slice : plan.slices) {
+    LiveRequest& request = live.at(slice.request);
+    if (!request.first_scheduled) LeaveQueue(request, now);
+    request.timings.computed_tokens += slice.count;
+    progress.tokens_computed += slice.count;
+  }
+  return plan;
+}
+
+void Engine::State::MakeBatch(const StepPlan& plan) {
+  batch.sequences.clear();
+  for (const Slice& slice : plan.slices) {
+    const std::span<const TokenId> tokens = live.at(slice.request).tokens;
+    batch.sequences.push_back({.tokens = tokens.subspan(static_cast<size_t>(slice.first),
+                                                        static_cast<size_t>(slice.count)),
+                               .first_position = slice.first,
+                               .block_table = scheduler.BlockTable(slice.request),
+                               .logit_rows = slice.samples ? 1 : 0});
+  }
+}
+
+void Engine::State::Sample(const StepPlan& plan, MatrixView<const float> logits) {
+  const TimePoint now = clock.Now();
+  outcomes.clear();
+  appended.assign(plan.slices.size(), 0);
+  int64_t row = 0;
+  for (size_t i = 0; i < plan.slices.size(); ++i) {
+    if (!plan.slices[i].samples) continue;
+    CHECK(row < logits.rows && logits.columns == model->info().vocab_size);
+    const std::span<const float> values(logits.row(row++), static_cast<size_t>(logits.columns));
+    outcomes.push_back(SampleRow(live.at(plan.slices[i].request), values, now));
+    appended[i] = 1;
+  }
+}
+
+Engine::State::Outcome Engine::State::SampleRow(LiveRequest& request, std::span<const float> logits,
+                                                TimePoint now) {
+  Outcome outcome{.request = &request, .token = {}, .finish = {}, .message = {}};
+  if (HasNan(logits)) {
+    outcome.finish = FinishReason::kError;
+    outcome.message = fmt::format(
+        "The model produced NaN at position {}: check the model file, or send another prompt.",
+        request.tokens.size());
+    return outcome;
+  }
+  outcome.token = request.sampler.Sample(logits, static_cast<int64_t>(request.tokens.size()));
+  const TokenId token = outcome.token->token;
+  request.sampler.Observe(token);
+  request.tokens.push_back(token);
+  ++request.timings.output_tokens;
+  ++progress.tokens_generated;
+  if (!request.first_token) request.first_token = now;
+
+  const auto& stops = request.stop_tokens;
+  if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+    outcome.finish = FinishReason::kStop;
+  } else if (static_cast<int32_t>(request.tokens.size()) >= request.max_length) {
+    outcome.finish = FinishReason::kLength;
+  }
+  return outcome;
+}
+
+void Engine::State::Commit(const StepPlan& plan) {
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.finish) scheduler.Remove(outcome.request->id);
+  }
+  scheduler.Commit(plan, appended);
+  ++progress.steps;
+}
+
+void Engine::State::Emit() {
+  for (Outcome& outcome : outcomes) {
+    Event event{.request = outcome.request->id, .tokens = {}, .finish = {}};
+    if (outcome.token) event.tokens.push_back(*std::move(outcome.token));
+    if (outcome.finish) {
+      event.finish = FinishInfoOf(*outcome.request, *outcome.finish, std::move(outcome.message));
+    }
+    const std::optional<std::string> failure = Call(outcome.request->sink, event);
+    if (outcome.finish) {
+      live.erase(event.request);
+      ++progress.finished;
+    } else if (failure) {
+      End(event.request, FinishReason::kCancelled, *failure);
+    }
+  }
+}
+
+bool Engine::State::PublishStats() {
+  progress.running = scheduler.running();
+  progress.blocks_held = pool.held();
+  const std::lock_guard lock(mutex);
+  queued_requests -= std::exchange(dequeued_requests, 0);
+  queued_tokens -= std::exchange(dequeued_tokens, 0);
+  // Those that were never scheduled are counted by queued_requests at all times, so that stats()
+  // never misses one on its way from the inbox to the scheduler.
+  const int32_t new_in_scheduler = queued_requests - static_cast<int32_t>(inbox.size());
+  progress.waiting = scheduler.waiting() - new_in_scheduler;
+  published = progress;
+  return !live.empty() || !inbox.empty();
+}
+
+void Engine::State::End(RequestId id, FinishReason reason, std::string message) {
+  const auto node = live.find(id);
+  CHECK(node != live.end());
+  scheduler.Remove(id);
+  const FinishInfo finish = FinishInfoOf(node->second, reason, std::move(message));
+  if (!node->second.first_scheduled) LeaveQueue(node->second, clock.Now());
+  (void)Call(node->second.sink, Event{.request = id, .tokens = {}, .finish = finish});
+  live.erase(node);
+  ++progress.finished;
+}
+
+void Engine::State::EndAll() {
+  while (!live.empty()) End(live.begin()->first, FinishReason::kCancelled);
+}
+
+void Engine::State::LeaveQueue(LiveRequest& request, TimePoint now) {
+  request.first_scheduled = now;
+  ++dequeued_requests;
+  dequeued_tokens += request.timings.prompt_tokens;
+}
+
+// The time now is the end of the phase that the request is in; the phases it never reached take
+// none.
+FinishInfo Engine::State::FinishInfoOf(const LiveRequest& request, FinishReason reason,
+                                       std::string message) const {
+  const TimePoint finish = clock.Now();
+  const TimePoint scheduled = request.first_scheduled.value_or(finish);
+  const TimePoint first_token = request.first_token.value_or(finish);
+  RequestTimings timings = request.timings;
+  timings.queued = scheduled - request.arrival;
+  timings.prefill = first_token - scheduled;
+  timings.decode = finish - first_token;
+  return {.reason = reason, .message = std::move(message), .timings = timings};
+}
+
+}  // namespace millrace

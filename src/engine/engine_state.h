@@ -1,0 +1,98 @@
+// Engine::State: what the engine's thread owns, and the inbox through which other threads reach it.
+//
+// Invariants: everything but the members under "shared" is touched by the engine's thread only. A
+// request is in `inbox`, or in `live` and the scheduler; when it leaves, its sink has had, or gets
+// next, its finish event. No sink is called with the mutex held.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace millrace {
+
+// One accepted request, from Submit to its finish event.
+struct LiveRequest {
+  RequestId id;
+  std::vector<TokenId> tokens;  // prompt and output
+  std::vector<TokenId> stop_tokens;
+  int32_t max_length = 0;  // prompt and output at most
+  Sampler sampler;
+  EventSink sink;
+
+  TimePoint arrival{};
+  std::optional<TimePoint> first_scheduled;
+  std::optional<TimePoint> first_token;
+  RequestTimings timings;  // the counts; the durations are computed at the end
+};
+
+struct Engine::State {
+  State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model, KvStore engine_kv,
+        Clock engine_clock);
+
+  // The stages of a step, in order. A Cancel is applied, and its blocks are free, before PlanStep.
+  void AdmitInbox();
+  StepPlan PlanStep();
+  void MakeBatch(const StepPlan& plan);
+  void Sample(const StepPlan& plan, MatrixView<const float> logits);
+  void Commit(const StepPlan& plan);
+  void Emit();
+  bool PublishStats();  // whether any request is left, in the inbox too
+
+  // Removes the request from the scheduler at once and calls its sink with the finish event.
+  void End(RequestId id, FinishReason reason, std::string message = {});
+  void EndAll();
+
+  // What a step brought to one request. `finish` is set where that ended it.
+  struct Outcome {
+    LiveRequest* request = nullptr;
+    std::optional<Sampled> token;
+    std::optional<FinishReason> finish;
+    std::string message;
+  };
+  Outcome SampleRow(LiveRequest& request, std::span<const float> logits, TimePoint now);
+  FinishInfo FinishInfoOf(const LiveRequest& request, FinishReason reason,
+                          std::string message) const;
+  void LeaveQueue(LiveRequest& request, TimePoint now);
+
+  EngineConfig config;
+  const std::unique_ptr<Model> model;
+  KvStore kv;
+  const Clock clock;
+  int32_t longest = 0;  // tokens of the longest sequence that context and KV memory allow
+
+  BlockPool pool;
+  Scheduler scheduler;
+  std::map<RequestId, LiveRequest> live;  // in order of arrival
+  Batch batch;                            // of the current step
+  std::vector<Outcome> outcomes;          // of the current step: one per slice that samples
+  std::vector<int32_t> appended;          // of the current step: per slice
+  EngineStats progress;                   // `waiting`: preempted ones only
+  // Requests that left the queue in this step, not yet subtracted from the shared counts.
+  int32_t dequeued_requests = 0;
+  int64_t dequeued_tokens = 0;
+
+  // Shared: guarded by `mutex`.
+  struct Cancellation {
+    RequestId request;
+    FinishReason reason;
+  };
+  mutable std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<LiveRequest> inbox;
+  std::vector<Cancellation> cancellations;
+  int64_t next_id = 0;
+  int32_t queued_requests = 0;  // accepted, never scheduled yet
+  int64_t queued_tokens = 0;    // their prompts
+  bool draining = false;
+  bool stop = false;
+  EngineStats published;
+};
+
+}  // namespace millrace
