@@ -1,5 +1,5 @@
-// The small operations between the matrix products: norms, activations, sums. Row-wise, so a row's result never depends
-// on its batch. All sums have one fixed order per Isa.
+// The small operations between the matrix products: norms, activations, sums. Row-wise, so a row's
+// result never depends on its batch. All sums have one fixed order per Isa.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,10 @@ struct NnKernels {
   // In place, stable: subtracts the maximum. n >= 1.
   void (*softmax)(float* x, int64_t n);
   // Rotates pairs in place: (a, b) -> (a cos - b sin, a sin + b cos), pairs counted by i < half.
-  void (*rope_adjacent)(float* head, const float* cos, const float* sin, int64_t half);  // (x[2i], x[2i+1])
-  void (*rope_halves)(float* head, const float* cos, const float* sin, int64_t half);    // (x[i], x[i+half])
+  void (*rope_adjacent)(float* head, const float* cos, const float* sin,
+                        int64_t half);  // (x[2i], x[2i+1])
+  void (*rope_halves)(float* head, const float* cos, const float* sin,
+                      int64_t half);  // (x[i], x[i+half])
 };
 
 const NnKernels& NnKernelsFor(Isa isa);

@@ -36,7 +36,9 @@ void BlockRef::Release() {
 }
 
 BlockPool::BlockPool(int32_t capacity)
-    : references_(static_cast<size_t>(capacity)), free_(static_cast<size_t>(capacity)), free_count_(capacity) {
+    : references_(static_cast<size_t>(capacity)),
+      free_(static_cast<size_t>(capacity)),
+      free_count_(capacity) {
   CHECK(capacity > 0);
   for (int32_t i = 0; i < capacity; ++i) free_[static_cast<size_t>(i)] = BlockId(i);
 }

@@ -1,7 +1,8 @@
-// BlockPool: the accounting of a fixed number of KV blocks. Which block holds what is the business of its users; the
-// memory behind the blocks is KvStore's.
+// BlockPool: the accounting of a fixed number of KV blocks. Which block holds what is the business
+// of its users; the memory behind the blocks is KvStore's.
 //
-// Invariant: free + held == capacity, where a block is held while at least one BlockRef to it lives. Owned by one thread.
+// Invariant: free + held == capacity, where a block is held while at least one BlockRef to it
+// lives. Owned by one thread.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,14 @@ constexpr int32_t BlocksFor(int32_t tokens) { return (tokens + kBlockTokens - 1)
 
 class BlockPool;
 
-// One holder's share of a block. Move-only; Share() makes another holder; the block is free when the last one dies.
-// The pool must outlive its references.
+// One holder's share of a block. Move-only; Share() makes another holder; the block is free when
+// the last one dies. The pool must outlive its references.
 class BlockRef {
  public:
   BlockRef() = default;
-  BlockRef(BlockRef&& other) noexcept : pool_(other.pool_), id_(other.id_) { other.pool_ = nullptr; }
+  BlockRef(BlockRef&& other) noexcept : pool_(other.pool_), id_(other.id_) {
+    other.pool_ = nullptr;
+  }
   BlockRef& operator=(BlockRef&& other) noexcept;
   BlockRef(const BlockRef&) = delete;
   BlockRef& operator=(const BlockRef&) = delete;

@@ -1,25 +1,29 @@
 // KvStore: the memory behind the blocks of a BlockPool: keys and values of every layer and KV head.
 //
-// Layout of one (layer, block, head), chosen so that attention scores come out one key per lane (kernels.md):
+// Layout of one (layer, block, head), chosen so that attention scores come out one key per lane
+// (kernels.md):
 //   f32:  K [D][32],      V [32][D]
-//   bf16: K [D/2][32][2], V [16][D][2]   (the last index pairs two neighbours of the dimension summed over)
-// Memory starts zeroed, so that unwritten slots are finite.
+//   bf16: K [D/2][32][2], V [16][D][2]   (the last index pairs two neighbours of the dimension
+//   summed over)
+// A block holds [layer][head][K, V] in one piece. Memory starts zeroed, so that unwritten slots are
+// finite, and is committed when first touched, so that blocks never used cost nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
-#include "base/aligned_buffer.h"
 #include "base/id.h"
 #include "base/result.h"
 #include "paged_kv/block_pool.h"
+#include "paged_kv/mapped_memory.h"
 
 namespace millrace {
 
 enum class KvType { kBf16, kF32 };
-std::string_view NameOf(KvType type);               // "bf16", "f32"
-Result<KvType> ParseKvType(std::string_view name);  // an unknown name: an error that lists the choices
+std::string_view NameOf(KvType type);  // "bf16", "f32"
+Result<KvType> ParseKvType(
+    std::string_view name);  // an unknown name: an error that lists the choices
 
 struct KvShape {
   int32_t layers = 0;
@@ -29,12 +33,14 @@ struct KvShape {
 
 class KvStore {
  public:
-  // Allocates blocks * BlockBytes(shape, type). An allocation that fails is an error that says how much was asked for.
+  // Allocates blocks * BlockBytes(shape, type). A shape that is not positive, an odd head_dim, and
+  // an allocation that fails are errors; the last says how much was asked for.
   static Result<KvStore> Create(const KvShape& shape, KvType type, int32_t blocks);
-  static int64_t BlockBytes(const KvShape& shape, KvType type);  // over all layers and heads
+  static int64_t BlockBytes(const KvShape& shape,
+                            KvType type);  // over all layers and heads; at most INT64_MAX
 
-  // Stores one position: k and v are [kv_heads][D] floats; slot is the position modulo kBlockTokens. Different
-  // positions may be written by different threads at once.
+  // Stores one position: k and v are [kv_heads][D] floats; slot is the position modulo
+  // kBlockTokens. Different positions may be written by different threads at once.
   void Write(int32_t layer, BlockId block, int32_t slot, const float* k, const float* v);
   const std::byte* Keys(int32_t layer, BlockId block, int32_t head) const;
   const std::byte* Values(int32_t layer, BlockId block, int32_t head) const;
@@ -44,17 +50,17 @@ class KvStore {
   const KvShape& shape() const { return shape_; }
   KvType type() const { return type_; }
   int32_t blocks() const { return blocks_; }
-  int64_t bytes() const { return static_cast<int64_t>(memory_.size()); }
+  int64_t bytes() const { return memory_.size(); }
 
  private:
-  KvStore(const KvShape& shape, KvType type, int32_t blocks);
+  KvStore(const KvShape& shape, KvType type, int32_t blocks, MappedMemory memory);
   int64_t Offset(int32_t layer, BlockId block, int32_t head) const;  // of K; V follows
 
   KvShape shape_;
   KvType type_ = KvType::kBf16;
   int32_t blocks_ = 0;
   int64_t head_bytes_ = 0;  // K or V of one (layer, block, head)
-  AlignedBuffer<std::byte> memory_;
+  MappedMemory memory_;
 };
 
 }  // namespace millrace
