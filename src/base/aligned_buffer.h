@@ -1,4 +1,5 @@
-// AlignedBuffer<T>: a fixed number of trivially copyable elements on a 64-byte border, zeroed. Move-only.
+// AlignedBuffer<T>: a fixed number of trivially copyable elements on a 64-byte border, zeroed.
+// Move-only.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,8 @@ class AlignedBuffer {
   std::span<T> span() { return {data(), count_}; }
   std::span<const T> span() const { return {data(), count_}; }
 
-  // Grows to at least `count` elements; what was there is lost and the whole is zeroed when it grows.
+  // Grows to at least `count` elements; what was there is lost and the whole is zeroed when it
+  // grows.
   void Reserve(size_t count) {
     if (count > count_) *this = AlignedBuffer(count);
   }

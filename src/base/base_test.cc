@@ -41,7 +41,7 @@ TEST(Float16, EveryHalfRoundTrips) {
 }
 
 TEST(Float16, RoundsToNearestEven) {
-  EXPECT_EQ(F32ToF16(1.0f + 0x1p-11f), F32ToF16(1.0f));            // a tie goes to the even mantissa
+  EXPECT_EQ(F32ToF16(1.0f + 0x1p-11f), F32ToF16(1.0f));  // a tie goes to the even mantissa
   EXPECT_EQ(F32ToF16(1.0f + 3 * 0x1p-11f), F32ToF16(1.0f + 2 * 0x1p-10f));
   EXPECT_EQ(F32ToF16(65519.0f), 0x7bff);
   EXPECT_EQ(F32ToF16(65520.0f), 0x7c00);

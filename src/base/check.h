@@ -1,5 +1,6 @@
-// CHECK(condition): aborts with file and line when an invariant of ours is broken. Never reached by a user's input:
-// that gives a Result. Always on, in release builds too; keep it out of inner loops.
+// CHECK(condition): aborts with file and line when an invariant of ours is broken. Never reached by
+// a user's input: that gives a Result. Always on, in release builds too; keep it out of inner
+// loops.
 #pragma once
 
 #include <cstdio>
@@ -12,7 +13,7 @@ namespace millrace::base_internal {
 }
 }  // namespace millrace::base_internal
 
-#define CHECK(condition) \
+#define CHECK(condition)                             \
   (__builtin_expect(static_cast<bool>(condition), 1) \
-       ? static_cast<void>(0) \
+       ? static_cast<void>(0)                        \
        : ::millrace::base_internal::CheckFailed(__FILE__, __LINE__, #condition))

@@ -12,7 +12,10 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 class Clock {
  public:
-  Clock() : now_([] { return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now()); }) {}
+  Clock()
+      : now_([] {
+          return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());
+        }) {}
   explicit Clock(std::function<TimePoint()> now) : now_(std::move(now)) {}
   TimePoint Now() const { return now_(); }
 
@@ -21,6 +24,8 @@ class Clock {
 };
 
 inline double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-inline double Milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+inline double Milliseconds(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
 
 }  // namespace millrace

@@ -17,9 +17,9 @@ struct Id {
   friend constexpr auto operator<=>(Id, Id) = default;
 };
 
-using TokenId = Id<struct TokenTag>;              // index into a model's vocabulary
-using BlockId = Id<struct BlockTag>;              // index of a KV block in its pool
-using RequestId = Id<struct RequestTag, int64_t>; // unique within one engine's life
+using TokenId = Id<struct TokenTag>;               // index into a model's vocabulary
+using BlockId = Id<struct BlockTag>;               // index of a KV block in its pool
+using RequestId = Id<struct RequestTag, int64_t>;  // unique within one engine's life
 
 }  // namespace millrace
 

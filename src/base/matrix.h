@@ -13,8 +13,12 @@ struct MatrixView {
   int64_t stride = 0;  // elements from one row to the next; >= columns
 
   T* row(int64_t i) const { return data + i * stride; }
-  MatrixView Rows(int64_t first, int64_t count) const { return {row(first), count, columns, stride}; }
-  operator MatrixView<const T>() const { return {data, rows, columns, stride}; }  // NOLINT: adds const only
+  MatrixView Rows(int64_t first, int64_t count) const {
+    return {row(first), count, columns, stride};
+  }
+  operator MatrixView<const T>() const {
+    return {data, rows, columns, stride};
+  }  // NOLINT: adds const only
 };
 
 }  // namespace millrace

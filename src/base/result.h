@@ -1,4 +1,5 @@
-// Result<T>: a value, or an Error with a message meant for the user. No exceptions cross a module's border.
+// Result<T>: a value, or an Error with a message meant for the user. No exceptions cross a module's
+// border.
 #pragma once
 
 #include <optional>
@@ -26,12 +27,15 @@ struct Error {
   ErrorKind kind = ErrorKind::kInvalidArgument;
 };
 
-// A value of T or an Error. Reading value() of an error is a broken invariant (CHECK), so test ok() first.
+// A value of T or an Error. Reading value() of an error is a broken invariant (CHECK), so test ok()
+// first.
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit by design
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit by design
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -85,14 +89,15 @@ class [[nodiscard]] Status {
 #define MILLRACE_CONCAT_(a, b) a##b
 #define MILLRACE_CONCAT(a, b) MILLRACE_CONCAT_(a, b)
 
-// ASSIGN_OR_RETURN(auto x, Compute()): binds the value, or returns the error from the enclosing function.
-#define ASSIGN_OR_RETURN(declaration, expression) \
-  auto MILLRACE_CONCAT(result_, __LINE__) = (expression); \
+// ASSIGN_OR_RETURN(auto x, Compute()): binds the value, or returns the error from the enclosing
+// function.
+#define ASSIGN_OR_RETURN(declaration, expression)                                                  \
+  auto MILLRACE_CONCAT(result_, __LINE__) = (expression);                                          \
   if (!MILLRACE_CONCAT(result_, __LINE__).ok()) return MILLRACE_CONCAT(result_, __LINE__).error(); \
   declaration = std::move(MILLRACE_CONCAT(result_, __LINE__)).value()
 
 // RETURN_IF_ERROR(Check()): returns the error of a Status or Result from the enclosing function.
-#define RETURN_IF_ERROR(expression) \
-  do { \
+#define RETURN_IF_ERROR(expression)                                         \
+  do {                                                                      \
     if (auto status_ = (expression); !status_.ok()) return status_.error(); \
   } while (false)

@@ -1,6 +1,6 @@
-// CounterRng: random numbers as a pure function of (seed, position, draw), so that what a request samples never depends
-// on what runs beside it. The mixer is SplitMix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
-// Generators, OOPSLA 2014), applied once per key word.
+// CounterRng: random numbers as a pure function of (seed, position, draw), so that what a request
+// samples never depends on what runs beside it. The mixer is SplitMix64's finaliser (Steele, Lea,
+// Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), applied once per key word.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ constexpr uint64_t Mix64(uint64_t z) {
 // The numbers of one position of one request; a draw advances `draw` only.
 class CounterRng {
  public:
-  constexpr CounterRng(uint64_t seed, uint64_t position) : key_(Mix64(Mix64(seed) ^ Mix64(~position))) {}
+  constexpr CounterRng(uint64_t seed, uint64_t position)
+      : key_(Mix64(Mix64(seed) ^ Mix64(~position))) {}
 
   constexpr uint64_t NextU64() { return Mix64(key_ ^ Mix64(draw_++)); }
   // Uniform in [0, 1), 53 bits.

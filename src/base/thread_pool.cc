@@ -11,7 +11,8 @@
 namespace millrace {
 namespace {
 
-// About 20 us on a 3 GHz core: longer than the gap between two phases, shorter than a wake-up is worth.
+// About 20 us on a 3 GHz core: longer than the gap between two phases, shorter than a wake-up is
+// worth.
 constexpr int kSpins = 4000;
 
 inline void Pause() {
@@ -54,7 +55,8 @@ void ThreadPool::RunErased(Erased function, void* context) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   function(context, 0);
-  for (uint32_t left; (left = remaining_.load(std::memory_order_acquire)) != 0;) AwaitChange(remaining_, left);
+  for (uint32_t left; (left = remaining_.load(std::memory_order_acquire)) != 0;)
+    AwaitChange(remaining_, left);
 }
 
 void ThreadPool::WorkerLoop(int thread) {

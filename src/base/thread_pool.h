@@ -1,8 +1,9 @@
 // ThreadPool: a persistent team of threads for the phases of a forward pass.
 //
-// Run(task) runs task(thread) once on every thread of the team, the caller being thread 0, and returns when all are
-// done. Workers spin briefly for the next task, then sleep on a futex, so an idle or oversubscribed machine is not
-// burnt. One Run at a time, from one thread (the engine's). Tasks must not throw and must not call Run.
+// Run(task) runs task(thread) once on every thread of the team, the caller being thread 0, and
+// returns when all are done. Workers spin briefly for the next task, then sleep on a futex, so an
+// idle or oversubscribed machine is not burnt. One Run at a time, from one thread (the engine's).
+// Tasks must not throw and must not call Run.
 #pragma once
 
 #include <atomic>
@@ -26,12 +27,14 @@ class ThreadPool {
 
   template <class Task>
   void Run(Task&& task) {
-    RunErased([](void* context, int thread) { (*static_cast<std::remove_reference_t<Task>*>(context))(thread); },
+    RunErased([](void* context,
+                 int thread) { (*static_cast<std::remove_reference_t<Task>*>(context))(thread); },
               const_cast<void*>(static_cast<const void*>(&task)));
   }
 
-  // body(begin, end) over [0, count) in contiguous pieces whose borders are multiples of `grain` (except the last);
-  // pieces are handed out dynamically. A count of at most one grain runs on the caller.
+  // body(begin, end) over [0, count) in contiguous pieces whose borders are multiples of `grain`
+  // (except the last); pieces are handed out dynamically. A count of at most one grain runs on the
+  // caller.
   template <class Body>
   void ParallelFor(int64_t count, int64_t grain, Body&& body) {
     if (count <= 0) return;
@@ -60,7 +63,8 @@ class ThreadPool {
   std::atomic<bool> stop_{false};
 };
 
-// The number of physical cores this process may run on (at least 1): hyperthread siblings count once.
+// The number of physical cores this process may run on (at least 1): hyperthread siblings count
+// once.
 int PhysicalCores();
 
 }  // namespace millrace

@@ -13,11 +13,13 @@ bool Runs(Isa isa) {
     case Isa::kScalar:
       return true;
     case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c");
     case Isa::kAvx512:
-      return Runs(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+      return Runs(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+             __builtin_cpu_supports("avx512bf16");
   }
   return false;
 #else
@@ -58,7 +60,8 @@ Result<Isa> ChooseIsa(std::optional<std::string_view> forced) {
   }
   for (Isa isa : kAll) {
     if (NameOf(isa) == *forced) {
-      return Error{"this CPU cannot run the instruction set '" + std::string(*forced) + "': choose one of " + choices,
+      return Error{"this CPU cannot run the instruction set '" + std::string(*forced) +
+                       "': choose one of " + choices,
                    ErrorKind::kUnsupported};
     }
   }

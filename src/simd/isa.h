@@ -1,5 +1,5 @@
-// The choice of an instruction set, made once at start. Kernels of a module are tables of function pointers, one table
-// per Isa; MILLRACE_ISA (read in apps/) forces a set.
+// The choice of an instruction set, made once at start. Kernels of a module are tables of function
+// pointers, one table per Isa; MILLRACE_ISA (read in apps/) forces a set.
 #pragma once
 
 #include <optional>
@@ -16,10 +16,11 @@ enum class Isa {
   kAvx512,  // AVX-512 F, BW, DQ, VL, VNNI and BF16 (Zen 4, Sapphire Rapids and later)
 };
 
-std::string_view NameOf(Isa isa);         // "scalar", "avx2", "avx512"
-Isa DetectIsa();                          // the best this CPU and operating system run
-std::vector<Isa> SupportedIsas();         // from kScalar up to DetectIsa()
-// `forced` empty: DetectIsa(). An unknown name, or one that this CPU cannot run, is an error that lists the choices.
+std::string_view NameOf(Isa isa);  // "scalar", "avx2", "avx512"
+Isa DetectIsa();                   // the best this CPU and operating system run
+std::vector<Isa> SupportedIsas();  // from kScalar up to DetectIsa()
+// `forced` empty: DetectIsa(). An unknown name, or one that this CPU cannot run, is an error that
+// lists the choices.
 Result<Isa> ChooseIsa(std::optional<std::string_view> forced);
 
 }  // namespace millrace

@@ -1,0 +1,239 @@
+// The bit-exactness harness: the same requests alone, batched with random others, with prefill
+// chunks of 1, 7, 32 and 512, with forced preemption, and on 1, 2 and 3 threads give the same
+// logits, compared with ==.
+//
+// How: a Model that stands between the engine and the transformer asks for the logits of every row,
+// and files each row under the tokens of its own sequence up to that row. Whatever run computes the
+// same prefix again must produce the same bits. The file is shared by all runs of one set of
+// weights.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <random>
+
+#include "engine/engine.h"
+#include "gguf/gguf.h"
+#include "model/transformer.h"
+#include "tests/tiny_model.h"
+
+namespace millrace {
+namespace {
+
+using Prefix = std::vector<int32_t>;
+
+// Every row of logits ever seen, by the tokens before and at it.
+struct LogitsFile {
+  std::map<Prefix, std::vector<float>> rows;
+  int64_t compared = 0;
+  int64_t mismatches = 0;
+
+  void Check(const Prefix& prefix, std::span<const float> row) {
+    const auto [at, is_new] = rows.try_emplace(prefix, row.begin(), row.end());
+    if (is_new) return;
+    ++compared;
+    if (std::memcmp(at->second.data(), row.data(), row.size_bytes()) != 0) ++mismatches;
+  }
+};
+
+class WitnessModel : public Model {
+ public:
+  WitnessModel(std::unique_ptr<Transformer> model, LogitsFile& file)
+      : model_(std::move(model)), file_(file) {}
+
+  const ModelInfo& info() const override { return model_->info(); }
+
+  MatrixView<const float> Forward(const Batch& batch, KvStore& kv) override {
+    Batch all_rows = batch;
+    for (BatchSequence& s : all_rows.sequences)
+      s.logit_rows = static_cast<int32_t>(s.tokens.size());
+    const MatrixView<const float> logits = model_->Forward(all_rows, kv);
+    const auto vocab = static_cast<size_t>(logits.columns);
+    asked_.clear();
+    int64_t row = 0;
+    for (const BatchSequence& s : batch.sequences) {
+      // A sequence is known by the first of its blocks, which it holds alone for as long as it
+      // runs.
+      Prefix& prefix = history_[s.block_table[0].value];
+      prefix.resize(static_cast<size_t>(s.first_position));
+      for (size_t i = 0; i < s.tokens.size(); ++i, ++row) {
+        prefix.push_back(s.tokens[i].value);
+        const std::span<const float> values(logits.row(row), vocab);
+        file_.Check(prefix, values);
+        if (i + static_cast<size_t>(s.logit_rows) >= s.tokens.size())
+          asked_.insert(asked_.end(), values.begin(), values.end());
+      }
+    }
+    return {asked_.data(), static_cast<int64_t>(asked_.size() / vocab), logits.columns,
+            logits.columns};
+  }
+
+ private:
+  std::unique_ptr<Transformer> model_;
+  LogitsFile& file_;
+  std::map<int32_t, Prefix> history_;
+  std::vector<float> asked_;
+};
+
+struct Variant {
+  std::string name;
+  int threads = 1;
+  int32_t chunk = 512;
+  int32_t max_running = 1;
+  int32_t step_tokens = 512;
+  int32_t blocks = 64;  // few: preemption is forced
+  bool others = false;
+};
+
+struct Weights {
+  std::string architecture;
+  DType type;
+  KvType kv_type = KvType::kBf16;
+  Isa isa = DetectIsa();
+  AttentionKind attention = AttentionKind::kFlash;
+};
+
+std::vector<TokenId> RandomPrompt(std::mt19937& random, int32_t length) {
+  std::vector<TokenId> prompt;
+  for (int32_t i = 0; i < length; ++i)
+    prompt.push_back(TokenId(static_cast<int32_t>(random() % 256)));
+  return prompt;
+}
+
+Request GreedyRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
+  Request request;
+  request.prompt = std::move(prompt);
+  request.sampling.temperature = 0;
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+struct Outcome {
+  std::vector<std::vector<int32_t>> outputs;  // of the studied requests
+  int64_t preemptions = 0;
+};
+
+class BitExactness : public testing::TestWithParam<Weights> {
+ protected:
+  // Runs the studied requests under a variant; `others` arrive among them at random.
+  Outcome Run(const std::vector<Request>& studied, const Variant& variant, std::mt19937& random) {
+    const Weights& weights = GetParam();
+    ThreadPool pool(variant.threads);
+    TransformerOptions options;
+    options.isa = weights.isa;
+    options.attention = weights.attention;
+    options.max_positions = 1024;
+    auto file = ParseGguf(bytes_, "tiny.gguf");
+    EXPECT_TRUE(file.ok());
+    auto model = Transformer::Load(*file, options, pool);
+    EXPECT_TRUE(model.ok()) << model.error().message;
+    const KvShape shape = (*model)->info().kv_shape;
+    auto kv = KvStore::Create(shape, weights.kv_type, variant.blocks);
+    EXPECT_TRUE(kv.ok());
+    EngineConfig config;
+    config.context_length = std::min(1024, variant.blocks * kBlockTokens);
+    config.scheduler = {variant.max_running, variant.step_tokens, variant.chunk};
+    Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
+                  std::move(*kv));
+
+    Outcome outcome;
+    outcome.outputs.resize(studied.size());
+    for (size_t i = 0; i < studied.size(); ++i) {
+      const auto keep = [&outcome, i](const Event& event) {
+        for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
+        if (event.finish) EXPECT_EQ(event.finish->reason, FinishReason::kLength);
+      };
+      const auto id = engine.Submit(studied[i], keep);
+      EXPECT_TRUE(id.ok()) << id.error().message;
+      if (!variant.others) continue;
+      for (uint32_t other = random() % 3; other > 0; --other) {
+        const auto length = static_cast<int32_t>(1 + random() % 90);
+        EXPECT_TRUE(engine
+                        .Submit(GreedyRequest(RandomPrompt(random, length), 1 + random() % 9),
+                                [](const Event&) {})
+                        .ok());
+      }
+      for (uint32_t steps = random() % 3; steps > 0; --steps) engine.Step();
+    }
+    while (engine.Step()) {
+    }
+    outcome.preemptions = engine.stats().preemptions;
+    return outcome;
+  }
+
+  void SetUp() override {
+    TinyModelSpec spec;
+    spec.architecture = GetParam().architecture;
+    spec.type = GetParam().type;
+    spec.width = 256;
+    spec.ff_width = 256;
+    spec.head_dim = 32;
+    bytes_ = MakeTinyModel(spec);
+  }
+
+  std::vector<std::byte> bytes_;
+  LogitsFile logits_;
+};
+
+TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
+  std::mt19937 random(7);
+  std::vector<Request> studied;
+  for (const int32_t length : {1, 31, 33, 70, 300})
+    studied.push_back(GreedyRequest(RandomPrompt(random, length), 6));
+
+  const Outcome alone = Run(studied, {"alone"}, random);
+  EXPECT_EQ(alone.preemptions, 0);
+  const int64_t rows = static_cast<int64_t>(logits_.rows.size());
+  EXPECT_EQ(rows, 1 + 31 + 33 + 70 + 300 + 5 * 5);
+
+  const Variant variants[] = {
+      {"chunks of 1", 1, 1, 1},
+      {"chunks of 7, two threads", 2, 7, 1},
+      {"chunks of 32", 1, 32, 1},
+      {"chunks of 512, three threads", 3, 512, 1},
+      {"batched with others", 1, 512, 8, 64, 64, true},
+      {"batched with others, chunks of 7, two threads", 2, 7, 8, 40, 64, true},
+      {"batched with others, chunks of 32, three threads", 3, 32, 8, 512, 64, true},
+      {"forced preemption", 2, 32, 8, 128, 12, true},
+  };
+  int64_t preemptions = 0;
+  for (const Variant& variant : variants) {
+    const int64_t compared_before = logits_.compared;
+    const Outcome outcome = Run(studied, variant, random);
+    EXPECT_EQ(outcome.outputs, alone.outputs) << variant.name;
+    EXPECT_EQ(logits_.mismatches, 0) << variant.name;
+    EXPECT_GE(logits_.compared - compared_before, rows) << variant.name;
+    preemptions += outcome.preemptions;
+  }
+  EXPECT_GT(preemptions, 0) << "the small pool should have forced a preemption";
+}
+
+std::vector<Weights> AllWeights() {
+  std::vector<Weights> all;
+  for (const DType type : {DType::kF32, DType::kQ8_0, DType::kQ4_K}) {
+    for (const Isa isa : SupportedIsas()) {
+#ifdef __SANITIZE_THREAD__
+      if (isa == Isa::kScalar) continue;  // too slow there, and threads see the same code
+#endif
+      all.push_back({"llama", type, KvType::kBf16, isa});
+    }
+  }
+  for (const DType type : {DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ5_K, DType::kQ6_K})
+    all.push_back({"llama", type});
+  for (const char* architecture : {"qwen2", "qwen3", "gemma3"})
+    all.push_back({architecture, DType::kQ8_0, KvType::kF32});
+  all.push_back({"llama", DType::kQ8_0, KvType::kF32, DetectIsa(), AttentionKind::kStandard});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, BitExactness, testing::ValuesIn(AllWeights()),
+                         [](const auto& param) {
+                           const Weights& w = param.param;
+                           return w.architecture + "_" + std::string(NameOf(w.type)) + "_" +
+                                  std::string(NameOf(w.kv_type)) + "_" +
+                                  std::string(NameOf(w.isa)) +
+                                  (w.attention == AttentionKind::kFlash ? "_flash" : "_standard");
+                         });
+
+}  // namespace
+}  // namespace millrace
