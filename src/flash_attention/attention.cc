@@ -165,7 +165,15 @@ void MergeSplitTile(const AttentionCall& call, const Unit& whole, Plan& plan) {
 
 }  // namespace
 
-const AttentionKernels& AttentionKernelsFor(Isa) { return flash_attention_internal::kScalar; }
+const AttentionKernels& AttentionKernelsFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return flash_attention_internal::kAvx512;
+  if (isa == Isa::kAvx2) return flash_attention_internal::kAvx2;
+#else
+  static_cast<void>(isa);
+#endif
+  return flash_attention_internal::kScalar;
+}
 
 void FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvStore& kv,
                     int32_t layer, const AttentionConfig& config,

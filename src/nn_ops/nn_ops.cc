@@ -4,6 +4,14 @@
 
 namespace millrace {
 
-const NnKernels& NnKernelsFor(Isa) { return nn_ops_internal::kScalar; }
+const NnKernels& NnKernelsFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return nn_ops_internal::kAvx512;
+  if (isa == Isa::kAvx2) return nn_ops_internal::kAvx2;
+#else
+  static_cast<void>(isa);
+#endif
+  return nn_ops_internal::kScalar;
+}
 
 }  // namespace millrace
