@@ -19,7 +19,7 @@
 namespace millrace {
 
 struct EngineConfig {
-  SchedulerConfig scheduler;
+  SchedulerConfig scheduler = {};
   int32_t context_length = 4096;      // longest sequence served, prompt and output; <= the model's
   int32_t max_queued_requests = 256;  // waiting, not running
   int64_t max_queued_tokens = 1'000'000;

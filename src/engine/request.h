@@ -17,7 +17,7 @@ namespace millrace {
 
 struct Request {
   std::vector<TokenId> prompt;  // at least one token
-  SamplingParams sampling;
+  SamplingParams sampling = {};
   int32_t max_tokens = 16;  // at least 1; prompt + max_tokens is cut to the context by the engine
   std::vector<TokenId> stop_tokens;  // end-of-generation ids; such a token ends the request and is
                                      // part of the output

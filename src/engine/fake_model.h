@@ -1,0 +1,110 @@
+// FakeModel: a Model for tests whose logits are a deterministic function of the sequence's tokens,
+// read back through its KV blocks.
+//
+// Forward writes every token's id (as value) and position (as key) into the KvStore, then hashes
+// what the block table leads to, position by position, into the logits. So a wrong block table, a
+// block given to two sequences, a stale or a lost one, a skipped or a repeated token: each gives
+// other logits than running alone does. Needs an f32 KvStore of FakeModel::Shape().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/rng.h"
+#include "model/model.h"
+
+namespace millrace {
+
+class FakeModel : public Model {
+ public:
+  static constexpr KvShape Shape() { return {.layers = 2, .kv_heads = 1, .head_dim = 2}; }
+
+  explicit FakeModel(int32_t vocab_size, int32_t context_length = 1 << 20) {
+    info_.architecture = "fake";
+    info_.vocab_size = vocab_size;
+    info_.context_length = context_length;
+    info_.kv_shape = Shape();
+  }
+
+  // Called with each batch, and with the logits that are about to be returned, to look or to spoil.
+  std::function<void(const Batch&)> on_batch;
+  std::function<void(std::span<float>)> on_logits;
+
+  const ModelInfo& info() const override { return info_; }
+
+  MatrixView<const float> Forward(const Batch& batch, KvStore& kv) override {
+    if (on_batch) on_batch(batch);
+    logits_.clear();
+    int64_t rows = 0;
+    // All writes first, then all reads: a block that two sequences of the batch share shows.
+    for (const BatchSequence& sequence : batch.sequences) Store(sequence, kv);
+    for (const BatchSequence& sequence : batch.sequences) {
+      const auto count = static_cast<int32_t>(sequence.tokens.size());
+      for (int32_t row = count - sequence.logit_rows; row < count; ++row) {
+        AppendLogits(HashOf(sequence, sequence.first_position + row + 1, kv));
+        ++rows;
+      }
+    }
+    if (on_logits) on_logits(logits_);
+    return {logits_.data(), rows, info_.vocab_size, info_.vocab_size};
+  }
+
+  // What a row's logits are when all is well: for tests that need no engine to compare with.
+  static std::vector<float> LogitsOf(std::span<const TokenId> tokens, int32_t vocab_size) {
+    uint64_t hash = 0;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const auto position = static_cast<float>(i);
+      hash = Extend(hash, static_cast<float>(tokens[i].value), position);
+    }
+    std::vector<float> logits;
+    for (int32_t id = 0; id < vocab_size; ++id) logits.push_back(Logit(hash, id));
+    return logits;
+  }
+
+ private:
+  static uint64_t Extend(uint64_t hash, float token, float position) {
+    return Mix64(Mix64(hash ^ static_cast<uint64_t>(token)) ^ static_cast<uint64_t>(position));
+  }
+  // In [0, 8): a spread over which sampling with temperature 1 is neither greedy nor flat.
+  static float Logit(uint64_t hash, int32_t id) {
+    return static_cast<float>(Mix64(hash ^ Mix64(static_cast<uint64_t>(id))) >> 40) * 0x1p-21f;
+  }
+
+  static void Store(const BatchSequence& sequence, KvStore& kv) {
+    for (size_t i = 0; i < sequence.tokens.size(); ++i) {
+      const int32_t position = sequence.first_position + static_cast<int32_t>(i);
+      const BlockId block = sequence.block_table[static_cast<size_t>(position / kBlockTokens)];
+      const auto token = static_cast<float>(sequence.tokens[i].value);
+      for (int32_t layer = 0; layer < Shape().layers; ++layer) {
+        const float k[2] = {static_cast<float>(position), 0.0f};
+        const float v[2] = {token, static_cast<float>(layer)};
+        kv.Write(layer, block, position % kBlockTokens, k, v);
+      }
+    }
+  }
+
+  // Over the first `length` positions. Layout of an f32 store: K [D][32], V [32][D].
+  static uint64_t HashOf(const BatchSequence& sequence, int32_t length, const KvStore& kv) {
+    constexpr int32_t kLastLayer = Shape().layers - 1;
+    uint64_t hash = 0;
+    for (int32_t position = 0; position < length; ++position) {
+      const BlockId block = sequence.block_table[static_cast<size_t>(position / kBlockTokens)];
+      const int32_t slot = position % kBlockTokens;
+      const auto* keys = reinterpret_cast<const float*>(kv.Keys(kLastLayer, block, 0));
+      const auto* values = reinterpret_cast<const float*>(kv.Values(kLastLayer, block, 0));
+      hash = Extend(hash, values[slot * Shape().head_dim], keys[slot]);
+    }
+    return hash;
+  }
+
+  void AppendLogits(uint64_t hash) {
+    for (int32_t id = 0; id < info_.vocab_size; ++id) logits_.push_back(Logit(hash, id));
+  }
+
+  ModelInfo info_;
+  std::vector<float> logits_;
+};
+
+}  // namespace millrace
