@@ -52,12 +52,9 @@ int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
 }  // namespace
 
 const MatMulKernels& MatMulKernelsFor(Isa isa) {
-  switch (isa) {
-    case Isa::kScalar:
-    case Isa::kAvx2:
-    case Isa::kAvx512:
-      return kScalarMatMulKernels;
-  }
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return kAvx512MatMulKernels;
+#endif
   return kScalarMatMulKernels;
 }
 

@@ -1,0 +1,15 @@
+// The AVX-512 kernels by format, so that the table in matmul_avx512.cc can name those of the other
+// files.
+#pragma once
+
+#include "quantization/matmul_kernels.h"
+
+namespace millrace::avx512 {
+
+void PanelQ8_0(const PanelArgs& args);
+void PanelQ4_0(const PanelArgs& args);
+void PanelQ4_K(const PanelArgs& args);
+void PanelQ5_K(const PanelArgs& args);
+void PanelQ6_K(const PanelArgs& args);
+
+}  // namespace millrace::avx512

@@ -1,0 +1,165 @@
+// Helpers of the AVX-512 kernels. Everything is in an anonymous namespace and inlined: see
+// matmul_kernels.h for why.
+//
+// An integer kernel is a Format with
+//   Header, ExpandHeader(args, group, header)  the scales of one group of sixteen rows, expanded
+//   PackedCodes(args, group)                   a source of codes that unpacks in registers
+//   Expanded, ExpandCodes(args, group, bytes)  a source of codes that were unpacked to bytes before
+//   Group<C>(header, source, tile, y)          adds one group's product to y [C][16]
+// The same Group runs on both sources (few columns: unpacked in registers; many: unpacked once), so
+// both give the same bits.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "quantization/matmul_kernels.h"
+
+namespace millrace {
+namespace {
+
+typedef int32_t __attribute__((may_alias)) AliasedInt;
+
+constexpr int64_t kLanes = 16;
+constexpr int64_t kMostColumns = 256;  // activation rows per pass: 16 KiB of partial results
+
+// How far ahead of its use a line of weights is asked for: the prefetchers of the hardware stop at
+// page borders.
+constexpr int64_t kPrefetchBytes = 4096;
+
+#define MILLRACE_INLINE inline __attribute__((always_inline))
+
+// acc += the four codes of each row times the four activations at `x`. The memory operand is
+// broadcast by the load unit, so the ports of the dot product stay free; GCC 12 does not form it by
+// itself.
+MILLRACE_INLINE __m512i DotBroadcast(__m512i acc, __m512i codes, const int8_t* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0"
+      : "+v"(acc)
+      : "v"(codes), "m"(*reinterpret_cast<const AliasedInt*>(x)));
+  return acc;
+}
+
+MILLRACE_INLINE __m512i DotPairsBroadcast(__m512i acc, __m512i pairs, const int16_t* x) {
+  asm("vpdpwssd %2%{1to16%}, %1, %0"
+      : "+v"(acc)
+      : "v"(pairs), "m"(*reinterpret_cast<const AliasedInt*>(x)));
+  return acc;
+}
+
+MILLRACE_INLINE __m512i Load(const void* p) { return _mm512_loadu_si512(p); }
+MILLRACE_INLINE __m512 LoadHalves(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+// y += g * scale for one column.
+MILLRACE_INLINE void AddGroup(float* y, __m512 g, float scale) {
+  _mm512_store_ps(y, _mm512_fmadd_ps(g, _mm512_set1_ps(scale), _mm512_load_ps(y)));
+}
+
+MILLRACE_INLINE void StoreRows(const PanelArgs& a, const float* y, int64_t first, int64_t count) {
+  const __mmask16 mask = static_cast<__mmask16>((1u << a.valid_rows) - 1u);
+  for (int64_t c = 0; c < count; ++c) {
+    _mm512_mask_storeu_ps(a.y + (first + c) * a.y_stride, mask, _mm512_load_ps(y + c * kLanes));
+  }
+}
+
+MILLRACE_INLINE void Clear(float* y, int64_t count) {
+  for (int64_t c = 0; c < count; ++c) _mm512_store_ps(y + c * kLanes, _mm512_setzero_ps());
+}
+
+// Where one group of one tile begins in the activations' arrays.
+struct TileGroup {
+  const int8_t* values;
+  const int32_t* minus_sums16;
+  const int32_t* minus_sums32;
+  const int16_t* pairs;
+  const float* scales;
+};
+
+MILLRACE_INLINE TileGroup TileGroupAt(const PanelArgs& a, int64_t first, int64_t tile_columns,
+                                      int64_t group) {
+  return {a.tile_values + first * a.padded + group * 256 * tile_columns,
+          a.tile_minus_sums16 + first * (a.padded / 16) + group * 16 * tile_columns,
+          a.tile_minus_sums32 + first * (a.padded / 32) + group * 8 * tile_columns,
+          a.tile_pairs + first * (a.padded / 32) + group * 8 * tile_columns,
+          a.tile_scales + first * a.groups + group * tile_columns};
+}
+
+// At most eight columns: every group is unpacked in registers, by the columns' own instance.
+template <class Format, int C>
+__attribute__((noinline)) void FewColumns(const PanelArgs& a) {
+  alignas(64) float y[C * kLanes];
+  Clear(y, C);
+  for (int64_t group = 0; group < a.groups; ++group) {
+    typename Format::Header header;
+    Format::ExpandHeader(a, group, header);
+    Format::template Group<C>(header, Format::PackedCodes(a, group), TileGroupAt(a, 0, C, group),
+                              y);
+  }
+  StoreRows(a, y, 0, C);
+}
+
+// One group of a panel, expanded to bytes: [sub-block][dword][16][4], in the order of K.
+struct ExpandedCodes {
+  const uint8_t* codes;
+};
+
+template <class Format, int C>
+__attribute__((noinline)) void ExpandedTile(const PanelArgs& a, int64_t group,
+                                            const typename Format::Header& header,
+                                            const uint8_t* codes, int64_t first, float* y) {
+  Format::template Group<C>(header, typename Format::Expanded{codes},
+                            TileGroupAt(a, first, C, group), y);
+}
+
+template <class Format>
+MILLRACE_INLINE void ExpandedTileOf(int64_t tile_columns, const PanelArgs& a, int64_t group,
+                                    const typename Format::Header& header, const uint8_t* codes,
+                                    int64_t first, float* y) {
+  using Tile = void (*)(const PanelArgs&, int64_t, const typename Format::Header&, const uint8_t*,
+                        int64_t, float*);
+  static constexpr Tile kTiles[] = {ExpandedTile<Format, 1>, ExpandedTile<Format, 2>,
+                                    ExpandedTile<Format, 3>, ExpandedTile<Format, 4>,
+                                    ExpandedTile<Format, 5>, ExpandedTile<Format, 6>,
+                                    ExpandedTile<Format, 7>, ExpandedTile<Format, 8>};
+  kTiles[tile_columns - 1](a, group, header, codes, first, y);
+}
+
+// Columns [first, first + count), count <= kMostColumns: each group is expanded once, then met by
+// all tiles.
+template <class Format>
+__attribute__((noinline)) void ManyColumns(const PanelArgs& a, int64_t first, int64_t count) {
+  alignas(64) uint8_t codes[256 * kLanes];
+  alignas(64) float y[kMostColumns * kLanes];
+  Clear(y, count);
+  for (int64_t group = 0; group < a.groups; ++group) {
+    typename Format::Header header;
+    Format::ExpandHeader(a, group, header);
+    const uint8_t* expanded = Format::ExpandCodes(a, group, codes);
+    for (int64_t c = 0; c < count; c += kTileColumns) {
+      const int64_t width = count - c < kTileColumns ? count - c : kTileColumns;
+      ExpandedTileOf<Format>(width, a, group, header, expanded, first + c, y + c * kLanes);
+    }
+  }
+  StoreRows(a, y, first, count);
+}
+
+template <class Format>
+void IntegerPanel(const PanelArgs& a) {
+  using Few = void (*)(const PanelArgs&);
+  static constexpr Few kFew[] = {
+      FewColumns<Format, 1>, FewColumns<Format, 2>, FewColumns<Format, 3>, FewColumns<Format, 4>,
+      FewColumns<Format, 5>, FewColumns<Format, 6>, FewColumns<Format, 7>, FewColumns<Format, 8>};
+  if (a.m >= 1 && a.m <= kTileColumns) {
+    kFew[a.m - 1](a);
+    return;
+  }
+  for (int64_t first = 0; first < a.m; first += kMostColumns) {
+    const int64_t rest = a.m - first;
+    ManyColumns<Format>(a, first, rest < kMostColumns ? rest : kMostColumns);
+  }
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,229 @@
+// Bit-exactness of the products: every Isa against the scalar twin, every M, N and K tail, every
+// thread count.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "quantization/matmul.h"
+#include "quantization/test_support.h"
+
+namespace millrace {
+namespace {
+
+bool IsFloat(DType type) { return InfoOf(type).block_elements == 1; }
+
+std::vector<std::byte> Weights(DType type, int64_t rows, int64_t columns, uint64_t seed) {
+  return IsFloat(type) ? RandomWeights(type, rows, columns, seed)
+                       : RandomBlocks(type, rows, columns, seed);
+}
+
+WeightMatrix Pack(DType type, int64_t rows, int64_t columns, uint64_t seed) {
+  ThreadPool pool(1);
+  const auto source = Weights(type, rows, columns, seed);
+  auto packed = WeightMatrix::Pack(type, rows, columns, source, pool);
+  CHECK(packed.ok());
+  return std::move(*packed);
+}
+
+std::vector<float> Multiply(Isa isa, ThreadPool& pool, const WeightMatrix& w, const float* x,
+                            int64_t m) {
+  const MatMulKernels& kernels = MatMulKernelsFor(isa);
+  Activations activations;
+  activations.Assign(kernels, pool, {x, m, w.columns(), w.columns()});
+  std::vector<float> y(static_cast<size_t>(m * w.rows()), -1.0f);
+  MatMul(kernels, pool, w, activations, {y.data(), m, w.rows(), w.rows()});
+  return y;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class ExactMatMul : public testing::TestWithParam<DType> {
+ protected:
+  DType type() const { return GetParam(); }
+  ThreadPool one_{1};
+};
+INSTANTIATE_TEST_SUITE_P(All, ExactMatMul, testing::ValuesIn(WeightMatrix::SupportedTypes()),
+                         [](const auto& p) { return std::string(NameOf(p.param)); });
+
+// Each row's result is that of the row alone, for all M, on every Isa, and that is the scalar
+// twin's.
+TEST_P(ExactMatMul, EveryMGivesTheBitsOfOneRow) {
+  const int64_t n = 48, k = 512, most = 70;
+  const auto w = Pack(type(), n, k, 1);
+  const auto x = RandomFloats(most * k, 2);
+  const auto expected = Multiply(Isa::kScalar, one_, w, x.data(), most);
+  for (Isa isa : SupportedIsas()) {
+    for (int64_t m = 1; m <= most; ++m) {
+      const auto y = Multiply(isa, one_, w, x.data(), m);
+      ASSERT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0)
+          << NameOf(isa) << " with M = " << m;
+    }
+  }
+}
+
+TEST_P(ExactMatMul, EveryTailOfN) {
+  const int64_t k = 256, m = 9;
+  const auto x = RandomFloats(m * k, 3);
+  for (int64_t n = 1; n <= 33; ++n) {
+    const auto w = Pack(type(), n, k, static_cast<uint64_t>(n));
+    const auto expected = Multiply(Isa::kScalar, one_, w, x.data(), m);
+    for (Isa isa : SupportedIsas()) {
+      ASSERT_TRUE(SameBits(Multiply(isa, one_, w, x.data(), m), expected))
+          << NameOf(isa) << " with N = " << n;
+      ASSERT_TRUE(SameBits(Multiply(isa, one_, w, x.data(), 1),
+                           std::vector<float>(expected.begin(), expected.begin() + n)))
+          << NameOf(isa) << " with N = " << n << " and M = 1";
+    }
+  }
+}
+
+std::vector<int64_t> TailsOfK(DType type) {
+  std::vector<int64_t> ks;
+  const int64_t block = InfoOf(type).block_elements;
+  if (block == 1) return {1, 2, 3, 15, 16, 17, 31, 64, 255, 256, 257, 300, 511, 513};
+  for (int64_t k = block; k <= 512; k += block) ks.push_back(k);
+  for (int64_t k : {768, 1024, 2816, 5632}) ks.push_back(k);
+  if (block == 32) ks.push_back(1184);
+  return ks;
+}
+
+TEST_P(ExactMatMul, EveryTailOfK) {
+  const int64_t n = 17;
+  for (int64_t k : TailsOfK(type())) {
+    const auto w = Pack(type(), n, k, static_cast<uint64_t>(k));
+    for (int64_t m : {1, 3, 8, 13}) {
+      const auto x = RandomFloats(m * k, static_cast<uint64_t>(k + m));
+      const auto expected = Multiply(Isa::kScalar, one_, w, x.data(), m);
+      for (Isa isa : SupportedIsas()) {
+        ASSERT_TRUE(SameBits(Multiply(isa, one_, w, x.data(), m), expected))
+            << NameOf(isa) << " with K = " << k << " and M = " << m;
+      }
+    }
+  }
+}
+
+TEST_P(ExactMatMul, ThreadsDoNotMatter) {
+  const int64_t n = 1000, k = 512;
+  const auto w = Pack(type(), n, k, 5);
+  for (int64_t m : {1, 5, 300}) {
+    const auto x = RandomFloats(m * k, 6);
+    const Isa isa = DetectIsa();
+    const auto expected = Multiply(isa, one_, w, x.data(), m);
+    for (int threads : {2, 3}) {
+      ThreadPool pool(threads);
+      ASSERT_TRUE(SameBits(Multiply(isa, pool, w, x.data(), m), expected)) << threads;
+    }
+  }
+}
+
+// More rows than one sweep holds: the rows on both sides of a sweep's border are those of the row
+// alone.
+TEST_P(ExactMatMul, SweepsDoNotMatter) {
+  const int64_t n = 16, k = 8192, m = 600;
+  const auto w = Pack(type(), n, k, 7);
+  const auto x = RandomFloats(m * k, 8);
+  const Isa isa = DetectIsa();
+  const auto y = Multiply(isa, one_, w, x.data(), m);
+  for (int64_t row : {0, 63, 64, 65, 255, 256, 257, 511, 512, 599}) {
+    const auto alone = Multiply(isa, one_, w, x.data() + row * k, 1);
+    ASSERT_EQ(std::memcmp(alone.data(), y.data() + row * n, sizeof(float) * n), 0) << row;
+  }
+}
+
+TEST_P(ExactMatMul, OnlyTheGivenPanelsAndColumnsAreWritten) {
+  const int64_t n = 40, k = 256, m = 10, stride = 43;
+  const auto w = Pack(type(), n, k, 9);
+  const auto x = RandomFloats(m * k, 10);
+  for (Isa isa : SupportedIsas()) {
+    const MatMulKernels& kernels = MatMulKernelsFor(isa);
+    const auto expected = Multiply(isa, one_, w, x.data(), m);
+    Activations activations;
+    activations.Assign(kernels, one_, {x.data(), m, k, k});
+    std::vector<float> y(static_cast<size_t>(m * stride), -7.0f);
+    MatMulPanels(kernels, w, activations, {y.data(), m, n, stride}, 1, 3);
+    for (int64_t i = 0; i < m * stride; ++i) {
+      const int64_t row = i / stride, column = i % stride;
+      const float wanted =
+          column >= 16 && column < n ? expected[static_cast<size_t>(row * n + column)] : -7.0f;
+      ASSERT_EQ(y[static_cast<size_t>(i)], wanted) << row << " " << column;
+    }
+  }
+}
+
+// A group with an infinity or NaN poisons its own row alone; extremes of magnitude do no harm.
+TEST_P(ExactMatMul, NonFiniteActivationsStayInTheirRow) {
+  const int64_t n = 20, k = 512, m = 12;
+  const auto w = Pack(type(), n, k, 11);
+  auto x = RandomFloats(m * k, 12);
+  const auto clean = Multiply(Isa::kScalar, one_, w, x.data(), m);
+  x[1 * k + 3] = std::numeric_limits<float>::infinity();
+  x[2 * k + 300] = std::numeric_limits<float>::quiet_NaN();
+  x[3 * k + 511] = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < k; ++i) {
+    x[static_cast<size_t>(4 * k + i)] = 0.0f;
+    x[static_cast<size_t>(5 * k + i)] = std::numeric_limits<float>::denorm_min();
+    x[static_cast<size_t>(6 * k + i)] = 3e38f * (i % 2 == 0 ? 1.0f : -1.0f);
+  }
+  const auto expected = Multiply(Isa::kScalar, one_, w, x.data(), m);
+  for (Isa isa : SupportedIsas()) {
+    SCOPED_TRACE(NameOf(isa));
+    const auto y = Multiply(isa, one_, w, x.data(), m);
+    for (int64_t i = 0; i < m * n; ++i) {
+      const int64_t row = i / n;
+      const size_t at = static_cast<size_t>(i);
+      if (row >= 1 && row <= 3) {
+        EXPECT_FALSE(std::isfinite(y[at])) << row;
+        if (!IsFloat(type())) {
+          EXPECT_TRUE(std::isnan(y[at])) << row;
+        }
+      } else if (row == 4) {
+        EXPECT_EQ(y[at], 0.0f);
+      } else if (row == 6) {
+        EXPECT_TRUE(y[at] == expected[at] || (std::isnan(y[at]) && std::isnan(expected[at])));
+      } else {
+        EXPECT_EQ(y[at], row == 5 ? expected[at] : clean[at]) << row;
+      }
+    }
+  }
+}
+
+// Random rows plus rows made of the tricky cases: exact halves, the largest value at the end,
+// tails.
+TEST(QuantizeActivations, EveryIsaGivesTheScalarBits) {
+  ThreadPool pool(1);
+  for (int64_t k : {32, 96, 256, 288, 1024, 1000}) {
+    const int64_t m = 9;
+    auto x = RandomFloats(m * k, static_cast<uint64_t>(k));
+    for (int64_t i = 0; i < k; ++i) {
+      x[static_cast<size_t>(k + i)] = static_cast<float>(i % 255 - 127) + 0.5f;
+      x[static_cast<size_t>(2 * k + i)] = i == k - 1 ? 127.0f : static_cast<float>(i % 64) * 0.5f;
+    }
+    Activations expected;
+    expected.Assign(MatMulKernelsFor(Isa::kScalar), pool, {x.data(), m, k, k});
+    for (Isa isa : SupportedIsas()) {
+      Activations got;
+      got.Assign(MatMulKernelsFor(isa), pool, {x.data(), m, k, k});
+      for (int64_t r = 0; r < m; ++r) {
+        SCOPED_TRACE(std::string(NameOf(isa)) + " row " + std::to_string(r));
+        const size_t padded = static_cast<size_t>(got.padded_columns());
+        ASSERT_EQ(padded % 256, 0u);
+        EXPECT_EQ(std::memcmp(got.values(r), expected.values(r), padded), 0);
+        EXPECT_EQ(std::memcmp(got.sums(r), expected.sums(r), padded / 16 * 2), 0);
+        EXPECT_EQ(std::memcmp(got.scales(r), expected.scales(r), padded / 256 * 4), 0);
+        const int8_t* values = got.values(r);
+        EXPECT_TRUE(std::all_of(values, values + padded, [](int8_t v) { return v >= -127; }));
+        EXPECT_TRUE(std::all_of(values + k, values + padded, [](int8_t v) { return v == 0; }));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace
