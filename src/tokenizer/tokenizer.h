@@ -1,7 +1,11 @@
 // Tokenizer: text <-> token ids, as the model's GGUF metadata defines it.
 //
-// Invariant: Decode(Encode(text)) == text for byte-level BPE, and ids equal those of llama.cpp for the same file.
-// Immutable after construction; every const method may run on many threads at once.
+// Two models: byte-level BPE ("gpt2"; Sennrich et al. 2016, Radford et al. 2019) and SentencePiece
+// BPE with byte fallback
+// ("llama"; Kudo and Richardson 2018).
+// Invariant: Decode(Encode(text)) == text for byte-level BPE, and ids equal those of llama.cpp for
+// the same file (for text that is valid UTF-8). Immutable after construction; every const method
+// may run on many threads at once.
 #pragma once
 
 #include <memory>
@@ -18,14 +22,16 @@ namespace millrace {
 
 class GgufFile;
 
-// Whether text such as "<|im_start|>" becomes the special token (templates) or plain characters (a user's words).
+// Whether text such as "<|im_start|>" becomes the special token (templates) or plain characters (a
+// user's words).
 enum class SpecialTokens { kAsText, kParse };
 // Whether decoding shows control tokens as their text or leaves them out.
 enum class ControlTokens { kHide, kShow };
 
 class Tokenizer {
  public:
-  // Reads `tokenizer.ggml.*`. An unknown model or pre-tokeniser is an error that names it and lists the known ones.
+  // Reads `tokenizer.ggml.*`. An unknown model or pre-tokeniser is an error that names it and lists
+  // the known ones.
   static Result<Tokenizer> FromGguf(const GgufFile& file);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -33,11 +39,21 @@ class Tokenizer {
 
   // Adds no BOS or EOS. Bytes that are not UTF-8 are encoded too (byte-level), never refused.
   std::vector<TokenId> Encode(std::string_view text, SpecialTokens special) const;
-  // The raw bytes of one token (may be part of a UTF-8 character). Control tokens: empty when hidden.
-  // An id outside the vocabulary gives the empty string.
+  // The raw bytes of one token (may be part of a UTF-8 character). Control tokens: empty when
+  // hidden. An id outside the vocabulary gives the empty string.
   std::string_view TokenBytes(TokenId id, ControlTokens control = ControlTokens::kHide) const;
-  // All bytes of a sequence, with the clean-up the model asks for (SentencePiece: the leading space that encoding added).
-  std::string Decode(std::span<const TokenId> ids, ControlTokens control = ControlTokens::kHide) const;
+  // The bytes that `id` adds to a text that is decoded token by token: TokenBytes, without the
+  // space that encoding put before the text and after every special token (SentencePiece). `state`
+  // goes from one call to the next.
+  struct DecodeState {
+    bool drops_space = true;
+  };
+  std::string_view DecodeNext(TokenId id, DecodeState& state,
+                              ControlTokens control = ControlTokens::kHide) const;
+  // All bytes of a sequence, with the clean-up the model asks for (SentencePiece: the leading space
+  // that encoding added).
+  std::string Decode(std::span<const TokenId> ids,
+                     ControlTokens control = ControlTokens::kHide) const;
   // The token's text as the vocabulary file has it ("Ġthe").
   std::string_view TokenText(TokenId id) const;
   std::optional<TokenId> FindToken(std::string_view text) const;  // by vocabulary text
@@ -48,7 +64,7 @@ class Tokenizer {
   bool adds_bos() const;  // whether a prompt (not a rendered template) should begin with BOS
   bool adds_eos() const;
   bool IsControl(TokenId id) const;
-  bool IsEndOfGeneration(TokenId id) const;              // eos, eot and the well-known end-of-turn tokens
+  bool IsEndOfGeneration(TokenId id) const;  // eos, eot and the well-known end-of-turn tokens
   std::span<const TokenId> end_of_generation() const;
   // SentencePiece: a space is put before the text.
   bool adds_space_prefix() const;
