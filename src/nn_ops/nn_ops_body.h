@@ -66,15 +66,22 @@ void SiluMultiply(const float* gate, const float* up, int64_t count, float* out)
       });
 }
 
+// Rounds to 11 significant bits, those of a half float (Veltkamp's splitting, Dekker 1971).
+inline F32x16 RoundToHalfPrecision(F32x16 x) {
+  const F32x16 scaled = Mul(x, Set1(8193.0f));
+  return Sub(scaled, Sub(scaled, x));
+}
+
 // x/2 (1 + tanh u) = x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3): no cancellation for
-// negative x.
+// negative x. Argument and value are rounded to half precision because the reference implementation
+// (ggml) reads GELU from a table of half floats: without it, logits differ from its by 3e-4.
 void GeluMultiply(const float* gate, const float* up, int64_t count, float* out) {
   ForEachVector(
       count, [=](int64_t i, int64_t n) __attribute__((always_inline)) {
-        const F32x16 x = LoadSome(gate + i, n);
+        const F32x16 x = RoundToHalfPrecision(LoadSome(gate + i, n));
         const F32x16 cubic = Fma(Mul(Mul(x, x), Set1(0.044715f)), x, x);
         const F32x16 e = Exp(Mul(cubic, Set1(-1.5957691216057308f)));
-        const F32x16 gelu = Div(x, Add(Set1(1.0f), e));
+        const F32x16 gelu = RoundToHalfPrecision(Div(x, Add(Set1(1.0f), e)));
         StoreSome(out + i, Mul(gelu, LoadSome(up + i, n)), n);
       });
 }

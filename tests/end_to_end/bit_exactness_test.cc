@@ -83,6 +83,7 @@ struct Variant {
   int32_t step_tokens = 512;
   int32_t blocks = 64;  // few: preemption is forced
   bool others = false;
+  uint32_t other_tokens = 9;  // the others' longest answer: long ones outgrow a small pool
 };
 
 struct Weights {
@@ -106,6 +107,12 @@ Request GreedyRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
   request.sampling.temperature = 0;
   request.max_tokens = max_tokens;
   return request;
+}
+
+// Between half and all of the variant's longest answer.
+int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
+  const uint32_t half = variant.other_tokens / 2;
+  return static_cast<int32_t>(1 + half + random() % half);
 }
 
 struct Outcome {
@@ -141,17 +148,20 @@ class BitExactness : public testing::TestWithParam<Weights> {
     for (size_t i = 0; i < studied.size(); ++i) {
       const auto keep = [&outcome, i](const Event& event) {
         for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
-        if (event.finish) EXPECT_EQ(event.finish->reason, FinishReason::kLength);
+        if (event.finish) {
+          EXPECT_EQ(event.finish->reason, FinishReason::kLength);
+        }
       };
       const auto id = engine.Submit(studied[i], keep);
       EXPECT_TRUE(id.ok()) << id.error().message;
       if (!variant.others) continue;
-      for (uint32_t other = random() % 3; other > 0; --other) {
+      for (uint32_t other = 1 + random() % 2; other > 0; --other) {
         const auto length = static_cast<int32_t>(1 + random() % 90);
-        EXPECT_TRUE(engine
-                        .Submit(GreedyRequest(RandomPrompt(random, length), 1 + random() % 9),
-                                [](const Event&) {})
-                        .ok());
+        EXPECT_TRUE(
+            engine
+                .Submit(GreedyRequest(RandomPrompt(random, length), OtherTokens(variant, random)),
+                        [](const Event&) {})
+                .ok());
       }
       for (uint32_t steps = random() % 3; steps > 0; --steps) engine.Step();
     }
@@ -167,7 +177,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     spec.type = GetParam().type;
     spec.width = 256;
     spec.ff_width = 256;
-    spec.head_dim = 32;
+    spec.head_dim = 64;
     bytes_ = MakeTinyModel(spec);
   }
 
@@ -194,7 +204,7 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
       {"batched with others", 1, 512, 8, 64, 64, true},
       {"batched with others, chunks of 7, two threads", 2, 7, 8, 40, 64, true},
       {"batched with others, chunks of 32, three threads", 3, 32, 8, 512, 64, true},
-      {"forced preemption", 2, 32, 8, 128, 12, true},
+      {"forced preemption", 2, 32, 8, 128, 12, true, 100},
   };
   int64_t preemptions = 0;
   for (const Variant& variant : variants) {
