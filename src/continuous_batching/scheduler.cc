@@ -28,7 +28,7 @@ Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool)
 }
 
 void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length) {
-  CHECK(prompt_tokens >= 1 && prompt_tokens <= max_length);
+  CHECK(prompt_tokens >= 1 && prompt_tokens < max_length);
   CHECK(BlocksFor(max_length) <= pool_->capacity());
   const auto [node, inserted] = sequences_.try_emplace(request);
   CHECK(inserted);

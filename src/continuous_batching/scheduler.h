@@ -38,6 +38,8 @@ struct Slice {
   int32_t count = 0;
   // The slice reaches the sequence's last known token: its last row's logits give the next.
   bool samples = false;
+
+  friend bool operator==(const Slice&, const Slice&) = default;
 };
 
 // Whether all values are at least 1; the message names the field.
@@ -54,7 +56,8 @@ class Scheduler {
   Scheduler(const SchedulerConfig& config, BlockPool& pool);
 
   // A new sequence of `prompt_tokens` that will hold at most `max_length` tokens. Needs
-  // BlocksFor(max_length) <= pool capacity (the engine checks it on submission).
+  // 1 <= prompt_tokens < max_length and BlocksFor(max_length) <= the pool's capacity (the engine
+  // checks both on submission).
   void Add(RequestId request, int32_t prompt_tokens, int32_t max_length);
   // Removes a sequence, waiting or running; its blocks are free at once. False when unknown.
   bool Remove(RequestId request);
