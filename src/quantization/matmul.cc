@@ -54,6 +54,7 @@ int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
 const MatMulKernels& MatMulKernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return kAvx512MatMulKernels;
+  if (isa == Isa::kAvx2) return kAvx2MatMulKernels;
 #endif
   return kScalarMatMulKernels;
 }
