@@ -27,7 +27,7 @@ struct SamplingParams {
   float presence_penalty = 0.0f;   // [-2, 2]; over the output, as OpenAI documents
   float frequency_penalty = 0.0f;  // [-2, 2]
   // Added to the logits first; [-100, 100]: -100 bans, 100 forces in practice.
-  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::vector<std::pair<TokenId, float>> logit_bias = {};
   uint64_t seed = 0;
   // < 0: no logprobs wanted; 0..20: the chosen token's and that many of the best.
   int32_t top_logprobs = -1;
