@@ -1,0 +1,174 @@
+// The invariants over random schedules: every request's tokens are those it gets alone, and every
+// request ends once, whatever the pool, the batch, the chunks, the arrivals and the cancels.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/engine_test_util.h"
+
+namespace millrace {
+namespace {
+
+struct Sent {
+  RequestId id;
+  Request request;
+  bool cancelled = false;
+};
+
+class RandomRun {
+ public:
+  explicit RandomRun(uint64_t seed) : rng_(seed, 1), blocks_(Below(13) + 4) {
+    EngineConfig config;
+    config.scheduler.max_running = Below(8) + 1;
+    config.scheduler.max_step_tokens = Below(3) == 0 ? Below(8) + 1 : Below(200) + 1;
+    config.scheduler.max_chunk = Below(90) + 1;
+    config.max_queued_requests = Below(12) + 1;
+    auto model = std::make_unique<FakeModel>(kTestVocab);
+    model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
+    engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock());
+  }
+
+  void Run() {
+    for (int operation = 0; operation < 120; ++operation) {
+      const int32_t choice = Below(10);
+      if (choice < 3) {
+        Submit();
+      } else if (choice == 3 && !sent_.empty() && Below(3) == 0) {
+        Cancel();
+      } else {
+        engine_->Step();
+      }
+    }
+    int steps = 0;
+    while (engine_->Step()) ASSERT_LT(++steps, 100'000);
+  }
+
+  // Adds up what is worth knowing about how hard the runs were.
+  void Check(int64_t& preemptions, int64_t& finished, int64_t& refused) const {
+    for (const Sent& sent : sent_) CheckOne(sent);
+    EXPECT_EQ(recorder_.requests(), sent_.size());
+    const EngineStats stats = engine_->stats();
+    EXPECT_EQ(stats.blocks_held, 0);
+    EXPECT_EQ(stats.running + stats.waiting, 0);
+    EXPECT_EQ(stats.finished, static_cast<int64_t>(sent_.size()));
+    preemptions += stats.preemptions;
+    finished += stats.finished;
+    refused += refused_;
+  }
+
+ private:
+  int32_t Below(int32_t bound) {
+    return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
+  }
+
+  void Submit() {
+    const int32_t room = blocks_ * kBlockTokens;
+    const int32_t prompt = Below(Below(3) == 0 ? room - 1 : 40) + 1;
+    Request request = MakeRequest(prompt, Below(std::min(room - prompt, 150)) + 1, rng_.NextU64());
+    request.sampling.temperature = Below(2) == 0 ? 0.0f : 0.9f;
+    if (Below(3) == 0) request.sampling.top_k = 5;
+    if (Below(3) == 0) request.sampling.repetition_penalty = 1.2f;
+    if (Below(3) == 0) request.sampling.frequency_penalty = 0.7f;
+    if (Below(3) == 0) request.stop_tokens = {TokenId(Below(kTestVocab))};
+    const auto id = engine_->Submit(request, recorder_.Sink());
+    if (!id.ok()) {
+      EXPECT_EQ(id.error().kind, ErrorKind::kExhausted) << id.error().message;
+      ++refused_;
+      return;
+    }
+    sent_.push_back({*id, std::move(request)});
+  }
+
+  // A request that may be finished already, too.
+  void Cancel() {
+    Sent& sent = sent_[static_cast<size_t>(Below(static_cast<int32_t>(sent_.size())))];
+    sent.cancelled = true;
+    engine_->Cancel(sent.id);
+    const size_t before = recorder_.Of(sent.id).tokens.size();
+    engine_->Step();
+    EXPECT_EQ(recorder_.Of(sent.id).finishes.size(), 1u) << "not within one step";
+    EXPECT_EQ(recorder_.Of(sent.id).tokens.size(), before);
+  }
+
+  void CheckOne(const Sent& sent) const {
+    const Received received = recorder_.Of(sent.id);
+    ASSERT_EQ(received.finishes.size(), 1u);
+    EXPECT_EQ(received.events_after_finish, 0);
+    EXPECT_EQ(received.empty_events, 0);
+    const FinishInfo& finish = received.finishes[0];
+    const std::vector<TokenId> alone = OutputAlone(sent.request);
+    if (finish.reason == FinishReason::kCancelled) {
+      EXPECT_TRUE(sent.cancelled);
+      ASSERT_LE(received.tokens.size(), alone.size());
+      EXPECT_TRUE(std::equal(received.tokens.begin(), received.tokens.end(), alone.begin()));
+    } else {
+      EXPECT_EQ(received.tokens, alone);
+      const auto& stops = sent.request.stop_tokens;
+      const bool stopped = std::find(stops.begin(), stops.end(), alone.back()) != stops.end();
+      EXPECT_EQ(finish.reason, stopped ? FinishReason::kStop : FinishReason::kLength);
+    }
+    const RequestTimings& timings = finish.timings;
+    EXPECT_EQ(timings.output_tokens, static_cast<int32_t>(received.tokens.size()));
+    EXPECT_GE(timings.queued, Duration(0));
+    EXPECT_GE(timings.prefill, Duration(0));
+    EXPECT_GE(timings.decode, Duration(0));
+    if (finish.reason != FinishReason::kCancelled) {
+      const int32_t once = timings.prompt_tokens + timings.output_tokens - 1;
+      if (timings.preemptions == 0) {
+        EXPECT_EQ(timings.computed_tokens, once);
+      } else {
+        EXPECT_GT(timings.computed_tokens, once);
+      }
+    }
+  }
+
+  CounterRng rng_;
+  int32_t blocks_;
+  ManualClock time_;
+  Recorder recorder_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<Sent> sent_;
+  int64_t refused_ = 0;
+};
+
+TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
+  int64_t preemptions = 0, finished = 0, refused = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomRun run(seed);
+    run.Run();
+    run.Check(preemptions, finished, refused);
+    if (HasFailure()) break;
+  }
+  // The test is worth something only if it went where it hurts.
+  EXPECT_GT(preemptions, 50);
+  EXPECT_GT(finished, 3000);
+  EXPECT_GT(refused, 100);
+}
+
+// The proof that the comparison would notice wrong blocks: two sequences are made to share one.
+TEST(EngineRandomTest, AWrongBlockTableGivesWrongTokens) {
+  const std::vector<TokenId> prompt = MakePrompt(40, 1);
+  KvStore kv = MakeKv(4);
+  FakeModel model(kTestVocab);
+  const std::vector<BlockId> right = {BlockId(2), BlockId(0)};
+  const std::vector<BlockId> wrong = {BlockId(2), BlockId(3)};
+  const auto forward = [&](int32_t first, int32_t count, std::span<const BlockId> table) {
+    const auto tokens =
+        std::span(prompt).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+    const auto logits = model.Forward(
+        {{{.tokens = tokens, .first_position = first, .block_table = table, .logit_rows = 1}}}, kv);
+    return std::vector<float>(logits.data, logits.data + logits.columns);
+  };
+  const auto expected = FakeModel::LogitsOf(prompt, kTestVocab);
+  EXPECT_EQ(forward(0, 40, right), expected);
+  forward(0, 35, right);
+  EXPECT_EQ(forward(35, 5, right), expected);
+  EXPECT_NE(forward(35, 5, wrong), expected);
+  const std::vector<BlockId> fresh = {BlockId(2), BlockId(1)};
+  forward(0, 35, fresh);
+  EXPECT_NE(forward(36, 4, fresh), expected);  // a token was skipped
+}
+
+}  // namespace
+}  // namespace millrace
