@@ -43,6 +43,7 @@ bool Exchange::Append(std::string_view bytes) {
     output_.bytes = std::string();
     output_.failed = true;
     overflowed_ = true;
+    wake_posted_ = false;  // the earlier wake-up may have run already, during the write under way
   }
   WakeAndUnlock(lock);
   return fits;

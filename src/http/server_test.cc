@@ -218,8 +218,8 @@ TEST_F(HttpServerTest, BodiesOfAllRequestsTogetherAreBounded) {
   }));
   first.Send(std::string(600, 'a'));
   EXPECT_EQ(first.ReadResponse().status, 200);
-  TestClient third(port());
-  EXPECT_TRUE(Eventually([&] { return third.Post("/echo", std::string(600, 'c')).status == 200; }));
+  EXPECT_TRUE(Eventually(
+      [&] { return TestClient(port()).Post("/echo", std::string(600, 'c')).status == 200; }));
 }
 
 TEST_F(HttpServerTest, MalformedRequestsAreRefused) {
