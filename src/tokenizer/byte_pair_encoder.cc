@@ -89,7 +89,7 @@ class BytePairEncoder::Builder {
     const uint64_t pair = PairOf(Intern(left), Intern(right));
     const int32_t id = Intern(merged_);
     size_t at = encoder_.SlotOf(pair);
-    while (encoder_.slots_[at].rank != kNoRank) {
+    while (encoder_.slots_[at].rank != Merge::kNever) {
       if (encoder_.slots_[at].pair == pair) return;  // the first of equal merges has the rank
       at = (at + 1) & (encoder_.slots_.size() - 1);
     }
@@ -145,9 +145,10 @@ Result<BytePairEncoder> BytePairEncoder::FromGguf(const GgufFile& file,
   return encoder;
 }
 
-Merge<uint32_t> BytePairEncoder::FindMerge(int32_t left, int32_t right) const {
+Merge BytePairEncoder::FindMerge(int32_t left, int32_t right) const {
   const uint64_t pair = PairOf(left, right);
-  for (size_t at = SlotOf(pair); slots_[at].rank != kNoRank; at = (at + 1) & (slots_.size() - 1)) {
+  for (size_t at = SlotOf(pair); slots_[at].rank != Merge::kNever;
+       at = (at + 1) & (slots_.size() - 1)) {
     if (slots_[at].pair == pair) return {slots_[at].rank, slots_[at].id};
   }
   return {};

@@ -39,21 +39,20 @@ class BytePairEncoder {
  private:
   struct MergeSlot {
     uint64_t pair = 0;  // left id and right id
-    uint32_t rank = kNoRank;
+    uint32_t rank = Merge::kNever;
     int32_t id = 0;
   };
-  static constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
 
   class Builder;
   struct Scratch {
-    SymbolMerger<uint32_t> merger;
+    SymbolMerger merger;
     std::string text;
   };
   void EncodeWord(const Vocabulary& vocabulary, std::string_view word, Scratch& scratch,
                   std::vector<TokenId>& out) const;
   void AppendSymbol(int32_t id, int32_t vocabulary_size, std::vector<TokenId>& out) const;
   void AppendByte(unsigned char byte, int32_t vocabulary_size, std::vector<TokenId>& out) const;
-  Merge<uint32_t> FindMerge(int32_t left, int32_t right) const;
+  Merge FindMerge(int32_t left, int32_t right) const;
   size_t SlotOf(uint64_t pair) const { return (pair * 0x9e3779b97f4a7c15u) >> shift_; }
 
   Pretokenizer pretokenizer_;

@@ -1,6 +1,7 @@
 #include "tokenizer/sentencepiece_encoder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "tokenizer/word_cache.h"
 
@@ -35,6 +36,13 @@ bool CrossesWords(std::string_view text) {
     if (at > 0 && !text.substr(0, at).ends_with(kSpaceMark)) return true;
   }
   return false;
+}
+
+// Higher scores first, as integers in the same order; equal for the two zeros.
+uint32_t PriorityOf(float score) {
+  constexpr uint32_t kSign = 0x80000000;
+  const auto bits = std::bit_cast<uint32_t>(0.0f - score);
+  return (bits & kSign) != 0 ? ~bits : bits | kSign;
 }
 
 std::string EscapeSpaces(std::string_view text, SentencePieceEncoder::Space space) {
@@ -83,8 +91,7 @@ size_t SentencePieceEncoder::PieceEnd(std::string_view text, size_t begin) const
 }
 
 void SentencePieceEncoder::EncodePiece(const Vocabulary& vocabulary, std::string_view piece,
-                                       SymbolMerger<float>& merger,
-                                       std::vector<TokenId>& out) const {
+                                       SymbolMerger& merger, std::vector<TokenId>& out) const {
   std::vector<Symbol>& symbols = merger.symbols();
   symbols.clear();
   for (size_t at = 0; at < piece.size();) {
@@ -92,10 +99,10 @@ void SentencePieceEncoder::EncodePiece(const Vocabulary& vocabulary, std::string
     symbols.push_back({at, end, Vocabulary::kAbsent});
     at = end;
   }
-  merger.Run([&](const Symbol& left, const Symbol& right) -> Merge<float> {
+  merger.Run([&](const Symbol& left, const Symbol& right) -> Merge {
     const int32_t id = vocabulary.Find(piece.substr(left.begin, right.end - left.begin));
     if (id == Vocabulary::kAbsent) return {};
-    return {-vocabulary.score(id), id};
+    return {PriorityOf(vocabulary.score(id)), id};
   });
   for (const Symbol& symbol : symbols) {
     const std::string_view text = piece.substr(symbol.begin, symbol.end - symbol.begin);
@@ -120,7 +127,7 @@ void SentencePieceEncoder::Encode(const Vocabulary& vocabulary, std::string_view
   const std::string escaped = EscapeSpaces(text, space);
   const std::string_view view = escaped;
   WordCache cache(view.size());
-  SymbolMerger<float> merger;
+  SymbolMerger merger;
   for (size_t begin = 0; begin < view.size();) {
     const size_t end = PieceEnd(view, begin);
     const std::string_view piece = view.substr(begin, end - begin);

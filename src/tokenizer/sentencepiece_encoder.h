@@ -31,8 +31,8 @@ class SentencePieceEncoder {
               std::vector<TokenId>& out) const;
 
  private:
-  void EncodePiece(const Vocabulary& vocabulary, std::string_view piece,
-                   SymbolMerger<float>& merger, std::vector<TokenId>& out) const;
+  void EncodePiece(const Vocabulary& vocabulary, std::string_view piece, SymbolMerger& merger,
+                   std::vector<TokenId>& out) const;
   size_t PieceEnd(std::string_view text, size_t begin) const;
 
   std::optional<TokenId> unknown_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -20,43 +21,39 @@ struct Symbol {
   int32_t id;
 };
 
-// What merging two neighbours gives. `Priority` is a number; max() stands for "cannot be merged".
-template <class Priority>
+// What merging two neighbours gives.
 struct Merge {
-  Priority priority = std::numeric_limits<Priority>::max();
+  static constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max();
+  uint32_t priority = kNever;
   int32_t id = 0;
-  bool exists() const { return priority != std::numeric_limits<Priority>::max(); }
 };
 
 // Scratch memory for one thread's calls.
-template <class Priority>
 class SymbolMerger {
  public:
   // Fill this, then call Run; holds the result afterwards.
   std::vector<Symbol>& symbols() { return symbols_; }
 
-  // find(const Symbol& left, const Symbol& right) -> Merge<Priority>.
+  // find(const Symbol& left, const Symbol& right) -> Merge. A word of 2^32 symbols or more is left
+  // as it is.
   template <class Find>
   void Run(const Find& find) {
     constexpr size_t kShort = 32;
     if (symbols_.size() <= kShort) {
       RunByScan(find);
-    } else {
+    } else if (symbols_.size() < kNone) {
       RunByHeap(find);
     }
   }
 
   template <class Find>
   void RunByScan(const Find& find) {
-    const size_t count = symbols_.size();
-    if (count < 2) return;
-    merges_.clear();
-    for (size_t i = 0; i + 1 < count; ++i) merges_.push_back(find(symbols_[i], symbols_[i + 1]));
+    FindAll(find);
     while (!merges_.empty()) {
       const auto best =
           std::min_element(merges_.begin(), merges_.end(),
-                           [](const auto& a, const auto& b) { return a.priority < b.priority; });
-      if (!best->exists()) break;
+                           [](const Merge& a, const Merge& b) { return a.priority < b.priority; });
+      if (best->priority == Merge::kNever) break;
       const auto i = static_cast<size_t>(best - merges_.begin());
       symbols_[i].end = symbols_[i + 1].end;
       symbols_[i].id = best->id;
@@ -67,66 +64,79 @@ class SymbolMerger {
     }
   }
 
+  // A heap entry holds only a priority and a left symbol: it is out of date, and skipped, unless
+  // that symbol's merge with its present neighbour has that priority; and then it is right,
+  // whenever it was pushed.
   template <class Find>
   void RunByHeap(const Find& find) {
-    const size_t count = symbols_.size();
-    links_.clear();
-    heap_.clear();
-    for (size_t i = 0; i < count; ++i) links_.push_back({i == 0 ? kNone : i - 1, i + 1});
-    if (count > 0) links_.back().next = kNone;
-    for (size_t i = 0; i + 1 < count; ++i) Push(find, i, i + 1);
+    FindAll(find);
+    LinkAll();
     while (!heap_.empty()) {
-      std::pop_heap(heap_.begin(), heap_.end(), Worse);
-      const Entry entry = heap_.back();
+      std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+      const uint64_t entry = heap_.back();
       heap_.pop_back();
-      // Symbols only grow, so a pair is as it was pushed exactly if it still ends at the same byte.
-      const size_t right = links_[entry.left].next;
-      if (Absorbed(entry.left) || right != entry.right || symbols_[right].end != entry.end)
-        continue;
-      symbols_[entry.left].end = entry.end;
-      symbols_[entry.left].id = entry.merge.id;
+      const auto left = static_cast<uint32_t>(entry);
+      if (merges_[left].priority != entry >> 32) continue;
+      const uint32_t right = links_[left].next;
+      symbols_[left].end = symbols_[right].end;
+      symbols_[left].id = merges_[left].id;
       symbols_[right].end = symbols_[right].begin;
-      const size_t next = links_[right].next;
-      links_[entry.left].next = next;
-      if (next != kNone) links_[next].previous = entry.left;
-      if (const size_t before = links_[entry.left].previous; before != kNone) {
-        Push(find, before, entry.left);
+      merges_[right].priority = Merge::kNever;
+      const uint32_t next = links_[right].next;
+      links_[left].next = next;
+      merges_[left].priority = Merge::kNever;
+      if (next != kNone) {
+        links_[next].previous = left;
+        Update(find, left, next);
       }
-      if (next != kNone) Push(find, entry.left, next);
+      if (links_[left].previous != kNone) Update(find, links_[left].previous, left);
     }
     std::erase_if(symbols_, [](const Symbol& s) { return s.begin == s.end; });
   }
 
  private:
-  static constexpr size_t kNone = std::numeric_limits<size_t>::max();
+  static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
   struct Link {
-    size_t previous;
-    size_t next;
+    uint32_t previous;
+    uint32_t next;
   };
-  struct Entry {
-    Merge<Priority> merge;
-    size_t left;
-    size_t right;
-    size_t end;
-  };
-  static bool Worse(const Entry& a, const Entry& b) {
-    return a.merge.priority != b.merge.priority ? a.merge.priority > b.merge.priority
-                                                : a.left > b.left;
+  // Ordered by priority, then by place.
+  static uint64_t Entry(uint32_t priority, uint32_t left) {
+    return static_cast<uint64_t>(priority) << 32 | left;
   }
-  bool Absorbed(size_t i) const { return symbols_[i].begin == symbols_[i].end; }
 
   template <class Find>
-  void Push(const Find& find, size_t left, size_t right) {
-    const Merge<Priority> merge = find(symbols_[left], symbols_[right]);
-    if (!merge.exists()) return;
-    heap_.push_back({merge, left, right, symbols_[right].end});
-    std::push_heap(heap_.begin(), heap_.end(), Worse);
+  void FindAll(const Find& find) {
+    merges_.clear();
+    for (size_t i = 0; i + 1 < symbols_.size(); ++i) {
+      merges_.push_back(find(symbols_[i], symbols_[i + 1]));
+    }
+  }
+
+  void LinkAll() {
+    const auto count = static_cast<uint32_t>(symbols_.size());
+    merges_.resize(count);  // the last symbol's: never
+    links_.clear();
+    heap_.clear();
+    for (uint32_t i = 0; i < count; ++i) {
+      links_.push_back({i == 0 ? kNone : i - 1, i + 1 == count ? kNone : i + 1});
+      if (merges_[i].priority != Merge::kNever) heap_.push_back(Entry(merges_[i].priority, i));
+    }
+    std::make_heap(heap_.begin(), heap_.end(), std::greater<>());
+  }
+
+  template <class Find>
+  void Update(const Find& find, uint32_t left, uint32_t right) {
+    merges_[left] = find(symbols_[left], symbols_[right]);
+    if (merges_[left].priority == Merge::kNever) return;
+    heap_.push_back(Entry(merges_[left].priority, left));
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
   }
 
   std::vector<Symbol> symbols_;
-  std::vector<Merge<Priority>> merges_;  // of symbol i and i + 1
+  std::vector<Merge> merges_;  // of a symbol and the one behind it
   std::vector<Link> links_;
-  std::vector<Entry> heap_;
+  std::vector<uint64_t> heap_;
 };
 
 }  // namespace millrace::tokenizer_internal

@@ -9,7 +9,7 @@ namespace {
 
 // A made-up table of merges: whether two ids merge, and how soon, follows from a hash of both.
 // Equal priorities are frequent, so that "the leftmost" matters.
-Merge<uint32_t> FindMerge(const Symbol& left, const Symbol& right) {
+Merge FindMerge(const Symbol& left, const Symbol& right) {
   const uint64_t hash =
       Mix64(static_cast<uint64_t>(left.id) << 32 | static_cast<uint32_t>(right.id));
   if (hash % 3 == 0) return {};
@@ -17,8 +17,8 @@ Merge<uint32_t> FindMerge(const Symbol& left, const Symbol& right) {
 }
 
 TEST(SymbolMerger, ScanAndHeapAgree) {
-  SymbolMerger<uint32_t> by_scan;
-  SymbolMerger<uint32_t> by_heap;
+  SymbolMerger by_scan;
+  SymbolMerger by_heap;
   size_t merged = 0;
   for (uint64_t i = 0; i < 3000; ++i) {
     CounterRng rng(3, i);
