@@ -1,0 +1,66 @@
+// The bodies of chat completions, completions, tokenize and detokenize: JSON -> plain structs.
+//
+// Invariant: what a parser returns is within every stated range; a wrong value, a field that the
+// design knows but this server cannot do yet, and (in strict mode) an unknown field give an
+// ApiError that names the field. Depth is capped at kMaxJsonDepth before anything is built; strings
+// that are not UTF-8 are refused; of duplicate keys the last counts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/id.h"
+#include "openai_api/api_error.h"
+#include "sampling/sampler.h"
+
+namespace millrace {
+
+inline constexpr int kMaxJsonDepth = 64;
+inline constexpr int kMaxChoices = 8;    // n
+inline constexpr int kMaxPrompts = 128;  // of one completions request, times n
+inline constexpr int kMaxStopStrings = 4;
+
+enum class UnknownFields { kIgnore, kRefuse };
+
+struct GenerationOptions {
+  std::string model;             // as the client named it
+  SamplingParams sampling = {};  // its seed counts only when has_seed
+  bool has_seed = false;
+  std::optional<int32_t> max_tokens;  // absent: to the end of the context (chat), 16 (completions)
+  int n = 1;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  bool stream = false;
+  bool include_usage = false;
+};
+
+struct ChatRequest {
+  GenerationOptions options;
+  // For the chat template: {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"};
+  // content parts have been joined to strings.
+  std::string template_json;
+};
+
+using Prompt = std::variant<std::string, std::vector<TokenId>>;
+
+struct CompletionRequest {
+  GenerationOptions options;
+  std::vector<Prompt> prompts;  // at least one
+};
+
+struct TokenizeRequest {
+  std::string text;
+  bool add_special = true;     // begin with BOS where the model wants it
+  bool parse_special = false;  // text such as <|im_end|> becomes the special token
+};
+
+ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unknown);
+ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, UnknownFields unknown);
+ApiResult<TokenizeRequest> ParseTokenizeRequest(std::string_view body);
+ApiResult<std::vector<TokenId>> ParseDetokenizeRequest(std::string_view body);
+
+}  // namespace millrace

@@ -1,0 +1,192 @@
+#include "openai_api/response.h"
+
+#include <fmt/format.h>
+
+#include "openai_api/json_fields.h"
+
+namespace millrace {
+namespace {
+
+using openai_internal::Dump;
+using openai_internal::Json;
+
+Json Bytes(const std::string& text) {
+  Json bytes = Json::array();
+  for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
+  return bytes;
+}
+
+// -inf has no JSON form; OpenAI writes -9999 for it.
+double Finite(float logprob) { return logprob > -9999.0f ? static_cast<double>(logprob) : -9999.0; }
+
+Json ChatLogprobs(const std::vector<TokenReport>& reports) {
+  const auto entry = [](const TokenText& token) {
+    return Json{
+        {"token", token.bytes}, {"logprob", Finite(token.logprob)}, {"bytes", Bytes(token.bytes)}};
+  };
+  Json content = Json::array();
+  for (const TokenReport& report : reports) {
+    Json item = entry(report.chosen);
+    item["top_logprobs"] = Json::array();
+    for (const TokenText& token : report.top) item["top_logprobs"].push_back(entry(token));
+    content.push_back(std::move(item));
+  }
+  return {{"content", std::move(content)}, {"refusal", nullptr}};
+}
+
+Json CompletionLogprobs(const std::vector<TokenReport>& reports) {
+  Json tokens = Json::array(), values = Json::array(), tops = Json::array(), at = Json::array();
+  for (const TokenReport& report : reports) {
+    tokens.push_back(report.chosen.bytes);
+    values.push_back(Finite(report.chosen.logprob));
+    Json top = Json::object();
+    for (const TokenText& token : report.top) top[token.bytes] = Finite(token.logprob);
+    tops.push_back(std::move(top));
+    at.push_back(report.text_offset);
+  }
+  return {
+      {"tokens", tokens}, {"token_logprobs", values}, {"top_logprobs", tops}, {"text_offset", at}};
+}
+
+Json LogprobsOf(const ResponseHead& head, const ChoiceText& choice) {
+  if (!head.logprobs) return nullptr;
+  return head.endpoint == Endpoint::kChat ? ChatLogprobs(choice.logprobs)
+                                          : CompletionLogprobs(choice.logprobs);
+}
+
+Json ReasonOf(const ChoiceText& choice) {
+  return choice.finish_reason.empty() ? Json(nullptr) : Json(choice.finish_reason);
+}
+
+Json UsageJson(const Usage& usage) {
+  Json json;
+  json["prompt_tokens"] = usage.prompt_tokens;
+  json["completion_tokens"] = usage.completion_tokens;
+  json["total_tokens"] = usage.prompt_tokens + usage.completion_tokens;
+  json["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
+  json["millrace"] = {{"queued_ms", usage.queued_ms},
+                      {"prefill_ms", usage.prefill_ms},
+                      {"decode_ms", usage.decode_ms},
+                      {"computed_tokens", usage.computed_tokens},
+                      {"preemptions", usage.preemptions}};
+  return json;
+}
+
+Json HeadJson(const ResponseHead& head, const char* object) {
+  return {{"id", head.id},
+          {"object", object},
+          {"created", head.created},
+          {"model", head.model},
+          {"system_fingerprint", head.fingerprint},
+          {"choices", Json::array()}};
+}
+
+Json ChunkJson(const ResponseHead& head) {
+  const bool chat = head.endpoint == Endpoint::kChat;
+  return HeadJson(head, chat ? "chat.completion.chunk" : "text_completion");
+}
+
+std::string DumpChunk(const ResponseHead& head, Json chunk) {
+  if (head.include_usage) chunk["usage"] = nullptr;
+  return Dump(chunk);
+}
+
+Json ModelObject(const ModelEntry& model) {
+  return {{"id", model.id},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "millrace"},
+          {"max_model_len", model.context_length}};
+}
+
+}  // namespace
+
+std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
+                          const Usage& usage) {
+  const bool chat = head.endpoint == Endpoint::kChat;
+  Json json = HeadJson(head, chat ? "chat.completion" : "text_completion");
+  for (const ChoiceText& choice : choices) {
+    Json item;
+    item["index"] = choice.index;
+    if (chat) {
+      item["message"] = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+    } else {
+      item["text"] = choice.text;
+    }
+    item["logprobs"] = LogprobsOf(head, choice);
+    item["finish_reason"] = ReasonOf(choice);
+    json["choices"].push_back(std::move(item));
+  }
+  json["usage"] = UsageJson(usage);
+  return Dump(json);
+}
+
+std::string RoleChunk(const ResponseHead& head, int index) {
+  Json chunk = ChunkJson(head);
+  chunk["choices"].push_back({{"index", index},
+                              {"delta", {{"role", "assistant"}, {"content", ""}}},
+                              {"logprobs", nullptr},
+                              {"finish_reason", nullptr}});
+  return DumpChunk(head, std::move(chunk));
+}
+
+std::string TextChunk(const ResponseHead& head, const ChoiceText& delta) {
+  Json chunk = ChunkJson(head);
+  Json item;
+  item["index"] = delta.index;
+  if (head.endpoint == Endpoint::kChat) {
+    item["delta"] = Json::object();
+    if (!delta.text.empty() || !delta.logprobs.empty()) item["delta"]["content"] = delta.text;
+  } else {
+    item["text"] = delta.text;
+  }
+  item["logprobs"] = delta.logprobs.empty() ? Json(nullptr) : LogprobsOf(head, delta);
+  item["finish_reason"] = ReasonOf(delta);
+  chunk["choices"].push_back(std::move(item));
+  return DumpChunk(head, std::move(chunk));
+}
+
+std::string UsageChunk(const ResponseHead& head, const Usage& usage) {
+  Json chunk = ChunkJson(head);
+  chunk["usage"] = UsageJson(usage);
+  return Dump(chunk);
+}
+
+std::string SavingsHeader(const Usage& usage) {
+  return fmt::format(
+      "cached_tokens={}; computed_tokens={}; preemptions={}; queued_ms={:.3f}; prefill_ms={:.3f}; "
+      "decode_ms={:.3f}",
+      usage.cached_tokens, usage.computed_tokens, usage.preemptions, usage.queued_ms,
+      usage.prefill_ms, usage.decode_ms);
+}
+
+std::string ModelJson(const ModelEntry& model) { return Dump(ModelObject(model)); }
+
+std::string ModelListJson(std::span<const ModelEntry> models) {
+  Json list = {{"object", "list"}, {"data", Json::array()}};
+  for (const ModelEntry& model : models) list["data"].push_back(ModelObject(model));
+  return Dump(list);
+}
+
+std::string TokensJson(std::span<const TokenId> tokens) {
+  Json list = Json::array();
+  for (const TokenId token : tokens) list.push_back(token.value);
+  Json json;
+  json["tokens"] = std::move(list);
+  json["count"] = tokens.size();
+  return Dump(json);
+}
+
+std::string ContentJson(std::string_view content) {
+  Json json;
+  json["content"] = std::string(content);
+  return Dump(json);
+}
+
+std::string FlatJson(std::span<const std::pair<std::string, std::string>> entries) {
+  Json json = Json::object();
+  for (const auto& [name, value] : entries) json[name] = value;
+  return Dump(json);
+}
+
+}  // namespace millrace

@@ -1,0 +1,80 @@
+// Events -> OpenAI's response objects, as JSON texts. Bytes that are not UTF-8 become U+FFFD; the
+// exact bytes of tokens stand beside them in `bytes`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/id.h"
+
+namespace millrace {
+
+enum class Endpoint { kChat, kCompletions };
+
+struct ResponseHead {
+  Endpoint endpoint = Endpoint::kChat;
+  std::string id;       // "chatcmpl-..." or "cmpl-..."
+  int64_t created = 0;  // seconds since 1970
+  std::string model;
+  std::string fingerprint;
+  bool logprobs = false;
+  bool include_usage = false;  // of a stream: the other chunks carry "usage": null
+};
+
+struct TokenText {
+  std::string bytes;
+  float logprob = 0.0f;
+};
+struct TokenReport {
+  TokenText chosen;
+  std::vector<TokenText> top;
+  int64_t text_offset = 0;  // characters of the choice before this token
+};
+
+// A whole choice, or what a chunk adds to it.
+struct ChoiceText {
+  int index = 0;
+  std::string text;
+  std::string finish_reason;  // empty: null
+  std::vector<TokenReport> logprobs;
+};
+
+// All choices of a response together; times of the slowest.
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;
+  int64_t computed_tokens = 0;
+  int64_t preemptions = 0;
+  double queued_ms = 0;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+};
+
+std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
+                          const Usage& usage);
+std::string RoleChunk(const ResponseHead& head, int index);
+std::string TextChunk(const ResponseHead& head, const ChoiceText& delta);
+// Empty choices and the usage: the last chunk before [DONE], where the client asked for it.
+std::string UsageChunk(const ResponseHead& head, const Usage& usage);
+// The value of x-millrace-savings: "cached_tokens=0; queued_ms=0.1; ...".
+std::string SavingsHeader(const Usage& usage);
+
+struct ModelEntry {
+  std::string id;
+  int64_t created = 0;
+  int32_t context_length = 0;
+};
+std::string ModelJson(const ModelEntry& model);
+std::string ModelListJson(std::span<const ModelEntry> models);
+std::string TokensJson(std::span<const TokenId> tokens);
+std::string ContentJson(std::string_view content);
+// A flat object of strings: {"status": "ok"}.
+std::string FlatJson(std::span<const std::pair<std::string, std::string>> entries);
+
+}  // namespace millrace
