@@ -1,0 +1,222 @@
+#include "server/generation.h"
+
+#include <algorithm>
+#include <ctime>
+#include <limits>
+#include <utility>
+
+namespace millrace::server_internal {
+namespace {
+
+int64_t CountCharacters(std::string_view bytes) {
+  return std::count_if(bytes.begin(), bytes.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
+}
+
+}  // namespace
+
+Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options,
+                       size_t choices)
+    : context_(std::move(context)), options_(std::move(options)), unfinished_(choices) {
+  const Shared& shared = context_->shared();
+  const char* prefix = endpoint == Endpoint::kChat ? "chatcmpl-" : "cmpl-";
+  head_.endpoint = endpoint;
+  head_.id = fmt::format("{}{:016x}", prefix, shared.config.random());
+  head_.created = std::time(nullptr);
+  head_.model = shared.model.id;
+  head_.fingerprint = "millrace-" + shared.config.version;
+  head_.logprobs = options_.sampling.top_logprobs >= 0;
+  head_.include_usage = options_.include_usage;
+  for (size_t i = 0; i < choices; ++i) {
+    choices_.emplace_back(*shared.model.tokenizer, options_.stop);
+    choices_.back().whole.index = static_cast<int>(i);
+  }
+  ++const_cast<Shared&>(shared).generations;
+}
+
+Generation::~Generation() { --const_cast<Shared&>(context_->shared()).generations; }
+
+void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
+                       std::vector<std::vector<TokenId>> prompts) {
+  const size_t choices = prompts.size() * static_cast<size_t>(options.n);
+  auto generation =
+      std::make_shared<Generation>(std::move(context), endpoint, std::move(options), choices);
+  // Before Submit, so that a client that has gone already costs nothing. Weak: the callback must
+  // not keep it alive.
+  generation->context_->responder().OnDisconnect([weak = std::weak_ptr<Generation>(generation)] {
+    if (const auto self = weak.lock()) self->OnDisconnect();
+  });
+  // Held while submitting: events of the first choices wait, so an answer never starts before all
+  // are accepted.
+  std::lock_guard lock(generation->mutex_);
+  if (const auto error = generation->Submit(prompts)) {
+    generation->Fail(*error);
+  } else if (generation->state_ == State::kRunning && generation->options_.stream) {
+    generation->StartStream();
+  }
+}
+
+std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId>>& prompts) {
+  const ServedModel& model = context_->shared().model;
+  Request request;
+  request.sampling = options_.sampling;
+  const uint64_t seed =
+      options_.has_seed ? options_.sampling.seed : context_->shared().config.random();
+  // Without a limit of its own a request runs to the end of the context; the engine cuts it there.
+  request.max_tokens = options_.max_tokens.value_or(std::numeric_limits<int32_t>::max());
+  if (!options_.ignore_eos) {
+    const auto ends = model.tokenizer->end_of_generation();
+    request.stop_tokens.assign(ends.begin(), ends.end());
+  }
+  for (size_t i = 0; i < choices_.size() && state_ == State::kRunning; ++i) {
+    request.prompt = prompts[i / static_cast<size_t>(options_.n)];
+    request.sampling.seed = seed + i;
+    if (i % static_cast<size_t>(options_.n) == 0) {
+      usage_.prompt_tokens += static_cast<int64_t>(request.prompt.size());
+    }
+    const Result<RequestId> submitted = model.engine->Submit(
+        request, [self = shared_from_this(), i](const Event& event) { self->OnEvent(i, event); });
+    if (!submitted.ok()) return ToApiError(submitted.error());
+    choices_[i].request = *submitted;
+  }
+  return std::nullopt;
+}
+
+void Generation::StartStream() {
+  if (!context_->responder().StartEventStream({context_->IdHeader()}))
+    return;  // gone: OnDisconnect
+  if (head_.endpoint != Endpoint::kChat) return;
+  for (const Choice& choice : choices_) {
+    context_->responder().SendEvent(RoleChunk(head_, choice.whole.index));
+  }
+}
+
+void Generation::OnEvent(size_t index, const Event& event) {
+  std::lock_guard lock(mutex_);
+  Choice& choice = choices_[index];
+  if (choice.done || state_ == State::kOver) return;
+  ChoiceText delta;
+  delta.index = choice.whole.index;
+  for (const Sampled& sampled : event.tokens) TakeToken(choice, event, sampled, delta);
+  if (event.finish) TakeFinish(choice, *event.finish, delta);
+  if (state_ == State::kOver) return;
+  if (options_.stream) {
+    if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
+      context_->responder().SendEvent(TextChunk(head_, delta));
+    }
+  } else {
+    choice.whole.text += delta.text;
+    choice.whole.finish_reason = delta.finish_reason;
+    for (TokenReport& report : delta.logprobs) choice.whole.logprobs.push_back(std::move(report));
+  }
+  if (unfinished_ == 0) Complete();
+}
+
+void Generation::TakeToken(Choice& choice, const Event& event, const Sampled& sampled,
+                           ChoiceText& delta) {
+  if (choice.stream.stopped()) return;  // computed in the same step, after the stop string
+  ++choice.output_tokens;
+  delta.text += choice.stream.Append(sampled.token);
+  if (head_.logprobs) delta.logprobs.push_back(Report(choice, sampled));
+  if (choice.stream.stopped() && !event.finish) {
+    context_->shared().model.engine->Cancel(event.request, FinishReason::kStop);
+  }
+}
+
+TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {
+  const Tokenizer& tokenizer = *context_->shared().model.tokenizer;
+  const auto text = [&](TokenId token, float logprob) {
+    return TokenText{std::string(tokenizer.TokenBytes(token, ControlTokens::kShow)), logprob};
+  };
+  TokenReport report;
+  report.chosen = text(sampled.token, sampled.logprob);
+  for (const TokenLogprob& top : sampled.top_logprobs) {
+    report.top.push_back(text(top.token, top.logprob));
+  }
+  report.text_offset = choice.characters;
+  choice.characters += CountCharacters(tokenizer.TokenBytes(sampled.token));
+  return report;
+}
+
+void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta) {
+  if (!choice.stream.stopped()) delta.text += choice.stream.Finish();
+  choice.done = true;
+  --unfinished_;
+  usage_.completion_tokens += choice.output_tokens;
+  const RequestTimings& t = finish.timings;
+  usage_.cached_tokens += t.cached_tokens;
+  usage_.computed_tokens += t.computed_tokens;
+  usage_.preemptions += t.preemptions;
+  usage_.queued_ms = std::max(usage_.queued_ms, Milliseconds(t.queued));
+  usage_.prefill_ms = std::max(usage_.prefill_ms, Milliseconds(t.prefill));
+  usage_.decode_ms = std::max(usage_.decode_ms, Milliseconds(t.decode));
+  if (choice.stream.stopped() || finish.reason == FinishReason::kStop) {
+    delta.finish_reason = "stop";
+  } else if (finish.reason == FinishReason::kLength) {
+    delta.finish_reason = "length";
+  } else if (finish.reason == FinishReason::kCancelled) {
+    Fail(ToApiError({"The server is shutting down and cut this answer.", ErrorKind::kExhausted}));
+  } else {
+    Fail(ToApiError({finish.message.empty() ? "The generation failed." : finish.message,
+                     ErrorKind::kInternal}));
+  }
+}
+
+void Generation::Complete() {
+  state_ = State::kOver;
+  const Responder& responder = context_->responder();
+  if (options_.stream) {
+    if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage_));
+    responder.SendEvent("[DONE]");
+    responder.Close();
+  } else {
+    std::vector<ChoiceText> texts;
+    for (Choice& choice : choices_) texts.push_back(std::move(choice.whole));
+    HttpResponse response = JsonResponse(200, WholeResponse(head_, texts, usage_));
+    response.headers.push_back({"x-millrace-savings", SavingsHeader(usage_)});
+    response.headers.push_back(context_->IdHeader());
+    responder.Send(std::move(response));
+  }
+  context_->Log(200, EndState::kCompleted, Numbers());
+}
+
+void Generation::Fail(const ApiError& error) {
+  if (state_ == State::kOver) return;
+  state_ = State::kOver;
+  CancelAll();
+  HttpResponse response = ErrorResponse(error);
+  response.headers.push_back(context_->IdHeader());
+  const Responder& responder = context_->responder();
+  if (!responder.Send(std::move(response))) {  // the stream is open
+    responder.SendEvent(ToJson(error));
+    responder.Close();
+  }
+  context_->Log(error.status, error.status == 500 ? EndState::kFailed : EndState::kRefused,
+                Numbers());
+}
+
+void Generation::OnDisconnect() {
+  std::lock_guard lock(mutex_);
+  if (state_ == State::kOver) return;
+  state_ = State::kOver;
+  CancelAll();
+  context_->Log(499, EndState::kCancelled, Numbers());
+}
+
+void Generation::CancelAll() {
+  for (const Choice& choice : choices_) {
+    if (choice.request && !choice.done) context_->shared().model.engine->Cancel(*choice.request);
+  }
+}
+
+RequestRecord Generation::Numbers() const {
+  RequestRecord record;
+  record.prompt_tokens = usage_.prompt_tokens;
+  for (const Choice& choice : choices_) record.output_tokens += choice.output_tokens;
+  record.queued_ms = usage_.queued_ms;
+  record.prefill_ms = usage_.prefill_ms;
+  record.decode_ms = usage_.decode_ms;
+  return record;
+}
+
+}  // namespace millrace::server_internal

@@ -1,0 +1,67 @@
+#include "server/request_context.h"
+
+namespace millrace {
+
+std::string_view NameOf(EndState state) {
+  switch (state) {
+    case EndState::kCompleted:
+      return "completed";
+    case EndState::kRefused:
+      return "refused";
+    case EndState::kCancelled:
+      return "cancelled";
+    case EndState::kFailed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+namespace server_internal {
+
+HttpResponse JsonResponse(int status, std::string body) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = "application/json";
+  response.body = std::move(body);
+  response.headers.push_back({"X-Content-Type-Options", "nosniff"});
+  return response;
+}
+
+HttpResponse ErrorResponse(const ApiError& error) {
+  HttpResponse response = JsonResponse(error.status, ToJson(error));
+  if (error.status == 503 || error.status == 429) response.headers.push_back({"Retry-After", "1"});
+  if (error.status == 401) response.headers.push_back({"WWW-Authenticate", "Bearer"});
+  return response;
+}
+
+RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest& request,
+                               Responder responder)
+    : shared_(std::move(shared)), responder_(std::move(responder)), arrival_(shared_->clock.Now()) {
+  record_.id = fmt::format("req_{:016x}", shared_->config.random());
+  record_.route = request.method + " " + request.path;
+}
+
+RequestContext::~RequestContext() { Log(500, EndState::kFailed); }
+
+void RequestContext::Reply(HttpResponse response) {
+  const int status = response.status;
+  response.headers.push_back(IdHeader());
+  responder_.Send(std::move(response));
+  Log(status, status < 400    ? EndState::kCompleted
+              : status < 500  ? EndState::kRefused
+              : status == 503 ? EndState::kRefused
+                              : EndState::kFailed);
+}
+
+void RequestContext::Log(int status, EndState end, RequestRecord numbers) {
+  if (logged_.exchange(true)) return;
+  numbers.id = record_.id;
+  numbers.route = record_.route;
+  numbers.status = status;
+  numbers.end = end;
+  numbers.total_ms = Milliseconds(shared_->clock.Now() - arrival_);
+  if (shared_->config.log) shared_->config.log(numbers);
+}
+
+}  // namespace server_internal
+}  // namespace millrace

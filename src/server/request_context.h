@@ -1,0 +1,59 @@
+// What the parts of the server share about itself and about one request. Internal to server/.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "http/responder.h"
+#include "openai_api/api_error.h"
+#include "server/server.h"
+
+namespace millrace::server_internal {
+
+struct Shared {
+  ServerConfig config;
+  ServedModel model;
+  Clock clock = Clock();
+  int64_t started_unix = 0;
+  std::atomic<bool> ready{false};
+  std::atomic<int> generations{0};  // under way
+};
+
+HttpResponse JsonResponse(int status, std::string body);
+HttpResponse ErrorResponse(const ApiError& error);
+
+// One request's answer and its log line. Invariant: Log writes once, whoever comes first; a
+// RequestContext that dies without one is logged as failed.
+class RequestContext {
+ public:
+  RequestContext(std::shared_ptr<Shared> shared, const HttpRequest& request, Responder responder);
+  ~RequestContext();
+  RequestContext(const RequestContext&) = delete;
+  RequestContext& operator=(const RequestContext&) = delete;
+
+  const Shared& shared() const { return *shared_; }
+  const std::string& id() const { return record_.id; }
+  const Responder& responder() const { return responder_; }
+  HttpHeader IdHeader() const { return {"x-request-id", record_.id}; }
+
+  // A whole answer, with the id header, and the log line.
+  void Reply(HttpResponse response);
+  void Refuse(const ApiError& error) { Reply(ErrorResponse(error)); }
+  // The log line; `fill` may set what it knows.
+  void Log(int status, EndState end, RequestRecord numbers = {});
+
+ private:
+  std::shared_ptr<Shared> shared_;
+  Responder responder_;
+  RequestRecord record_;
+  TimePoint arrival_;
+  std::atomic<bool> logged_{false};
+};
+
+using ContextPointer = std::shared_ptr<RequestContext>;
+
+}  // namespace millrace::server_internal

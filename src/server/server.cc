@@ -1,0 +1,271 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <thread>
+#include <utility>
+
+#include "http/router.h"
+#include "server/generation.h"
+#include "server/request_context.h"
+#include "server/worker_pool.h"
+
+namespace millrace {
+
+using namespace server_internal;
+
+namespace {
+
+using Work = std::function<void(const ContextPointer&, const HttpRequest&)>;
+
+constexpr char kFrontPage[] =
+    "<!doctype html><meta charset=\"utf-8\"><title>Millrace</title>"
+    "<h1>Millrace</h1><p>An LLM inference server that speaks the OpenAI API: point a client at "
+    "<code>/v1</code>. <a href=\"/v1/models\">Models</a>, <a href=\"/version\">version</a>, "
+    "<a href=\"/health/ready\">health</a>.</p>";
+
+std::vector<TokenId> EncodePlain(const Tokenizer& tokenizer, std::string_view text, bool add_bos,
+                                 SpecialTokens special) {
+  std::vector<TokenId> ids = tokenizer.Encode(text, special);
+  if (add_bos && tokenizer.adds_bos() && tokenizer.bos()) ids.insert(ids.begin(), *tokenizer.bos());
+  return ids;
+}
+
+// The served model's id or an alias; no name at all means the one model there is.
+std::optional<ApiError> CheckModel(const ServedModel& model, const std::string& name) {
+  if (name.empty() || name == model.id ||
+      std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end()) {
+    return std::nullopt;
+  }
+  ApiError error = HttpApiError(404, "The model '" + name.substr(0, 200) +
+                                         "' does not exist here; served is '" + model.id + "'.");
+  error.param = "model";
+  error.code = "model_not_found";
+  return error;
+}
+
+void HandleChat(const ContextPointer& context, const HttpRequest& request) {
+  const Shared& shared = context->shared();
+  auto parsed = ParseChatRequest(request.body, shared.config.unknown_fields);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
+  auto& chat = std::get<ChatRequest>(parsed);
+  if (const auto error = CheckModel(shared.model, chat.options.model)) {
+    return context->Refuse(*error);
+  }
+  if (!shared.model.render_chat) {
+    return context->Refuse(
+        HttpApiError(400, "The model has no chat template: use /v1/completions instead."));
+  }
+  const Result<std::string> text = shared.model.render_chat(chat.template_json);
+  if (!text.ok()) {
+    ApiError error = ToApiError(text.error());
+    error.code.clear();
+    error.param = "messages";
+    return context->Refuse(error);
+  }
+  std::vector<std::vector<TokenId>> prompts;
+  prompts.push_back(shared.model.tokenizer->Encode(*text, SpecialTokens::kParse));
+  Generation::Start(context, Endpoint::kChat, std::move(chat.options), std::move(prompts));
+}
+
+void HandleCompletion(const ContextPointer& context, const HttpRequest& request) {
+  const Shared& shared = context->shared();
+  auto parsed = ParseCompletionRequest(request.body, shared.config.unknown_fields);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
+  auto& completion = std::get<CompletionRequest>(parsed);
+  if (const auto error = CheckModel(shared.model, completion.options.model)) {
+    return context->Refuse(*error);
+  }
+  std::vector<std::vector<TokenId>> prompts;
+  for (Prompt& prompt : completion.prompts) {
+    if (auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) {
+      prompts.push_back(std::move(*ids));
+    } else {
+      prompts.push_back(EncodePlain(*shared.model.tokenizer, std::get<std::string>(prompt), true,
+                                    SpecialTokens::kAsText));
+    }
+  }
+  Generation::Start(context, Endpoint::kCompletions, std::move(completion.options),
+                    std::move(prompts));
+}
+
+void HandleTokenize(const ContextPointer& context, const HttpRequest& request) {
+  const auto parsed = ParseTokenizeRequest(request.body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
+  const auto& tokenize = std::get<TokenizeRequest>(parsed);
+  const auto ids =
+      EncodePlain(*context->shared().model.tokenizer, tokenize.text, tokenize.add_special,
+                  tokenize.parse_special ? SpecialTokens::kParse : SpecialTokens::kAsText);
+  context->Reply(JsonResponse(200, TokensJson(ids)));
+}
+
+void HandleDetokenize(const ContextPointer& context, const HttpRequest& request) {
+  const auto parsed = ParseDetokenizeRequest(request.body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
+  const auto& ids = std::get<std::vector<TokenId>>(parsed);
+  const Tokenizer& tokenizer = *context->shared().model.tokenizer;
+  for (const TokenId id : ids) {
+    if (id.value < tokenizer.vocab_size()) continue;
+    ApiError error = HttpApiError(400, fmt::format("Token {} is outside the vocabulary of {}.",
+                                                   id.value, tokenizer.vocab_size()));
+    error.param = "tokens";
+    return context->Refuse(error);
+  }
+  context->Reply(JsonResponse(200, ContentJson(tokenizer.Decode(ids, ControlTokens::kShow))));
+}
+
+ModelEntry EntryOf(const Shared& shared, const std::string& id) {
+  return {id, shared.started_unix, shared.model.engine->config().context_length};
+}
+
+void HandleModels(const ContextPointer& context, const HttpRequest&) {
+  const Shared& shared = context->shared();
+  std::vector<ModelEntry> models = {EntryOf(shared, shared.model.id)};
+  for (const std::string& alias : shared.model.aliases) models.push_back(EntryOf(shared, alias));
+  context->Reply(JsonResponse(200, ModelListJson(models)));
+}
+
+void HandleModel(const ContextPointer& context, const HttpRequest& request) {
+  if (const auto error = CheckModel(context->shared().model, request.path_rest)) {
+    return context->Refuse(*error);
+  }
+  context->Reply(JsonResponse(200, ModelJson(EntryOf(context->shared(), request.path_rest))));
+}
+
+void HandleLive(const ContextPointer& context, const HttpRequest&) {
+  const std::pair<std::string, std::string> status[] = {{"status", "live"}};
+  context->Reply(JsonResponse(200, FlatJson(status)));
+}
+
+void HandleReady(const ContextPointer& context, const HttpRequest&) {
+  const bool ready = context->shared().ready;
+  const std::pair<std::string, std::string> status[] = {{"status", ready ? "ready" : "draining"}};
+  HttpResponse response = JsonResponse(ready ? 200 : 503, FlatJson(status));
+  if (!ready) response.headers.push_back({"Retry-After", "1"});
+  context->Reply(std::move(response));
+}
+
+void HandleVersion(const ContextPointer& context, const HttpRequest&) {
+  const std::pair<std::string, std::string> version[] = {
+      {"version", context->shared().config.version}};
+  context->Reply(JsonResponse(200, FlatJson(version)));
+}
+
+void HandleFrontPage(const ContextPointer& context, const HttpRequest&) {
+  HttpResponse response;
+  response.content_type = "text/html; charset=utf-8";
+  response.body = kFrontPage;
+  response.headers.push_back({"Content-Security-Policy", "default-src 'none'"});
+  context->Reply(std::move(response));
+}
+
+}  // namespace
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  enum class Access { kOpen, kKeys };
+  enum class Thread { kIo, kWorker };
+
+  Impl(ServerConfig config, ServedModel model)
+      : shared(std::make_shared<Shared>()), workers(config.workers, config.max_queued_work) {
+    shared->config = std::move(config);
+    shared->model = std::move(model);
+    shared->started_unix = std::time(nullptr);
+  }
+
+  HttpHandler Route(Work work, Access access, Thread thread) {
+    return [this, work = std::move(work), access, thread](HttpRequest request,
+                                                          Responder responder) {
+      auto context = std::make_shared<RequestContext>(shared, request, std::move(responder));
+      if (access == Access::kKeys && !shared->config.keys.Allows(request.Header("authorization"))) {
+        ApiError error = HttpApiError(401,
+                                      "The API key is missing or wrong: send the header "
+                                      "'Authorization: Bearer KEY'.");
+        error.code = "invalid_api_key";
+        return context->Refuse(error);
+      }
+      if (thread == Thread::kIo) return work(context, request);
+      auto moved = std::make_shared<HttpRequest>(std::move(request));
+      const bool queued = workers.Post([work, context, moved] {
+        if (context->responder().disconnected()) {
+          context->Log(499, EndState::kCancelled);
+          return;
+        }
+        try {
+          work(context, *moved);
+        } catch (const std::exception&) {  // no memory: this request fails, the others go on
+          context->Refuse(HttpApiError(500, "The server failed to answer this request."));
+        }
+      });
+      if (!queued) {
+        context->Refuse(ToApiError(
+            {"The server has too many requests waiting: try again later.", ErrorKind::kExhausted}));
+      }
+    };
+  }
+
+  Router MakeRouter() {
+    Router router([](int status, std::string_view text) {
+      return ErrorResponse(HttpApiError(status, text));
+    });
+    const auto add = [&](const char* method, const char* path, Work work, Access access,
+                         Thread thread) {
+      router.Add(method, path, Route(std::move(work), access, thread));
+    };
+    add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
+    add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
+    add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
+    add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
+    add("GET", "/v1/models", HandleModels, Access::kKeys, Thread::kIo);
+    add("GET", "/v1/models/*", HandleModel, Access::kKeys, Thread::kIo);
+    add("POST", "/v1/chat/completions", HandleChat, Access::kKeys, Thread::kWorker);
+    add("POST", "/v1/completions", HandleCompletion, Access::kKeys, Thread::kWorker);
+    add("POST", "/tokenize", HandleTokenize, Access::kKeys, Thread::kWorker);
+    add("POST", "/detokenize", HandleDetokenize, Access::kKeys, Thread::kWorker);
+    return router;
+  }
+
+  std::shared_ptr<Shared> shared;
+  WorkerPool workers;
+  std::unique_ptr<HttpServer> http;  // destroyed first: its handlers use the rest
+};
+
+Server::Server(ServerConfig config, ServedModel model)
+    : impl_(std::make_shared<Impl>(std::move(config), std::move(model))) {
+  HttpConfig http = impl_->shared->config.http;
+  http.error_format = [](int status, std::string_view text) {
+    return ErrorResponse(HttpApiError(status, text));
+  };
+  impl_->http = std::make_unique<HttpServer>(std::move(http), impl_->MakeRouter());
+}
+
+Server::~Server() = default;
+
+Status Server::Start(Exposure exposure) {
+  const ServerConfig& config = impl_->shared->config;
+  if (exposure == Exposure::kNeedsKeys && config.keys.empty() && !IsLoopback(config.http.address)) {
+    return Error{"Listening on " + config.http.address +
+                 " would let anybody who can reach this machine use it: give an API key with "
+                 "--api-key, or say --insecure."};
+  }
+  RETURN_IF_ERROR(impl_->http->Start());
+  impl_->shared->ready = true;
+  return {};
+}
+
+uint16_t Server::port() const { return impl_->http->port(); }
+
+bool Server::Drain(std::chrono::milliseconds limit) {
+  impl_->shared->ready = false;
+  impl_->shared->model.engine->Drain();
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (impl_->shared->generations > 0 && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  const auto least = std::chrono::milliseconds(100);  // to write the last bytes
+  return impl_->http->Stop(std::max(std::min(left, std::chrono::milliseconds(2000)), least));
+}
+
+}  // namespace millrace

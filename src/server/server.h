@@ -1,0 +1,87 @@
+// Server: wires http, openai_api and engine together: routes, API keys, request log, draining.
+//
+// The way of a request: I/O thread (HTTP) -> worker thread (JSON, template, tokeniser, Submit) ->
+// engine thread (tokens to text and JSON) -> I/O thread (bytes). Invariant: every request that
+// reaches a route ends in exactly one RequestRecord; a client that goes away has its engine
+// requests cancelled before the engine's next step.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "http/server.h"
+#include "openai_api/request_parser.h"
+#include "server/api_keys.h"
+#include "tokenizer/tokenizer.h"
+
+namespace millrace {
+
+enum class EndState { kCompleted, kRefused, kCancelled, kFailed };
+std::string_view NameOf(EndState state);  // "completed", "refused", "cancelled", "failed"
+
+// One line of the request log.
+struct RequestRecord {
+  std::string id;     // the x-request-id header
+  std::string route;  // "POST /v1/chat/completions"
+  int status = 0;     // 499: the client left before an answer
+  EndState end = EndState::kCompleted;
+  int64_t prompt_tokens = 0;
+  int64_t output_tokens = 0;
+  double queued_ms = 0;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+  double total_ms = 0;
+};
+
+struct ServerConfig {
+  HttpConfig http;
+  ApiKeys keys;
+  UnknownFields unknown_fields = UnknownFields::kIgnore;
+  int workers = 2;
+  size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
+  std::string version = "unknown";
+  std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
+  std::function<uint64_t()> random;               // from any thread; seeds and ids
+};
+
+// What is served. The engine and the tokenizer must outlive the Server; somebody else runs the
+// engine.
+struct ServedModel {
+  std::string id;
+  std::vector<std::string> aliases;  // further names that clients may use
+  const Tokenizer* tokenizer = nullptr;
+  Engine* engine = nullptr;
+  // {"messages", "tools", ...} as JSON -> the prompt's text; absent when the model has no chat
+  // template.
+  std::function<Result<std::string>(std::string_view chat_json)> render_chat;
+};
+
+class Server {
+ public:
+  Server(ServerConfig config, ServedModel model);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Refuses an address that others can reach without keys, unless `exposure` says that this is
+  // wanted.
+  enum class Exposure { kNeedsKeys, kInsecure };
+  Status Start(Exposure exposure = Exposure::kNeedsKeys);
+  uint16_t port() const;
+  // Not ready any more; new generations are refused with 503; those under way go on for up to
+  // `limit`; then everything is closed. Blocks. True when nothing had to be cut.
+  bool Drain(std::chrono::milliseconds limit);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace millrace
