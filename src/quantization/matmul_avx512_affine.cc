@@ -50,6 +50,7 @@ MILLRACE_INLINE void AffineSubBlock(const AffineHeader& header, const Source& so
 #pragma GCC unroll 16
   for (int c = 0; c < kChains * C; ++c) acc[c] = _mm512_setzero_si512();
   x += (2 * j + kHalf) * 32 * C;
+  source.Prefetch(2 * j + kHalf);
 #pragma GCC unroll 8
   for (int t = 0; t < 8; ++t) {
     const __m512i codes = source.template Codes<kHalf>(j, t);
@@ -103,10 +104,13 @@ struct Q4_K {
   using Expanded = AffineExpanded;
   struct Packed {
     const uint8_t* codes;
+    // 8 * 5 lines cover a group's 36.
+    MILLRACE_INLINE void Prefetch(int sub_block) const {
+      PrefetchLines<5>(codes - kAffineRest + sub_block * 5 * 64);
+    }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {
       const uint8_t* p = codes + (j * 8 + t) * 64;
-      if (kHalf == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
       const __m512i both = Load(p);
       return _mm512_and_si512(kHalf == 0 ? both : _mm512_srli_epi32(both, 4),
                               _mm512_set1_epi8(0x0f));
@@ -144,10 +148,13 @@ struct Q5_K : Q4_K {
   struct Packed {
     const uint8_t* high;
     const uint8_t* codes;
+    // 8 * 6 lines cover a group's 44.
+    MILLRACE_INLINE void Prefetch(int sub_block) const {
+      PrefetchLines<6>(high - kAffineRest + sub_block * 6 * 64);
+    }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {
       const uint8_t* p = codes + (j * 8 + t) * 64;
-      if (kHalf == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
       const __m512i both = Load(p);
       const __m512i low =
           _mm512_and_si512(kHalf == 0 ? both : _mm512_srli_epi32(both, 4), _mm512_set1_epi8(0x0f));

@@ -68,6 +68,17 @@ MILLRACE_INLINE void Clear(float* y, int64_t count) {
   for (int64_t c = 0; c < count; ++c) _mm512_store_ps(y + c * kLanes, _mm512_setzero_ps());
 }
 
+// Asks for lines of packed weights ahead of their use, a few per sub-block: a whole group's at once
+// would overrun the queue of misses, and the barrier keeps the compiler from gathering them.
+template <int kLines>
+MILLRACE_INLINE void PrefetchLines(const uint8_t* line) {
+#pragma GCC unroll 9
+  for (int i = 0; i < kLines; ++i) {
+    _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchBytes + i * 64), _MM_HINT_T0);
+  }
+  asm volatile("" ::: "memory");
+}
+
 // Where one group of one tile begins in the activations' arrays.
 struct TileGroup {
   const int8_t* values;
@@ -103,6 +114,7 @@ __attribute__((noinline)) void FewColumns(const PanelArgs& a) {
 // One group of a panel, expanded to bytes: [sub-block][dword][16][4], in the order of K.
 struct ExpandedCodes {
   const uint8_t* codes;
+  MILLRACE_INLINE void Prefetch(int) const {}
 };
 
 template <class Format, int C>

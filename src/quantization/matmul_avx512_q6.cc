@@ -25,18 +25,18 @@ struct Q6_K {
     }
   }
 
+  static constexpr int64_t kLinesPerSubBlock = 4;  // 16 * 4 lines cover a group's 52
+
   // Dword t (0 to 7) of the 32 elements in quarter kQuarter of half h.
   struct Packed {
     const uint8_t* group;
+    MILLRACE_INLINE void Prefetch(int sub_block) const {
+      PrefetchLines<kLinesPerSubBlock>(group + sub_block * kLinesPerSubBlock * 64);
+    }
     template <int kQuarter>
     MILLRACE_INLINE __m512i Codes(int h, int t) const {
       const uint8_t* low_at = group + (h * 16 + kQuarter % 2 * 8 + t) * 64;
       const uint8_t* high_at = group + kQ6High + (h * 8 + t) * 64;
-      if (kQuarter < 2) {
-        _mm_prefetch(reinterpret_cast<const char*>(low_at + kPrefetchBytes), _MM_HINT_T0);
-      } else if (kQuarter == 2) {
-        _mm_prefetch(reinterpret_cast<const char*>(high_at + kPrefetchBytes), _MM_HINT_T0);
-      }
       const __m512i both = Load(low_at);
       const __m512i low = _mm512_and_si512(kQuarter < 2 ? both : _mm512_srli_epi32(both, 4),
                                            _mm512_set1_epi8(0x0f));
@@ -79,6 +79,7 @@ struct Q6_K {
 #pragma GCC unroll 2
     for (int part = 0; part < 2; ++part) {
       const int s = 8 * h + 2 * kQuarter + part;
+      if (s * kLinesPerSubBlock * 64 < kQ6GroupBytes) source.Prefetch(s);
       __m512i acc[C];
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) {

@@ -30,6 +30,7 @@ MILLRACE_INLINE void SmallGroup(const SmallHeader& header, const Source& source,
   for (int c = 0; c < C; ++c) g[c] = _mm512_setzero_ps();
 #pragma GCC unroll 1
   for (int b = 0; b < header.blocks; ++b) {
+    source.Prefetch(b);
     __m512i acc[kChains * C];
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
@@ -65,9 +66,12 @@ struct Q8_0 {
   using Expanded = SmallExpanded;
   struct Packed {
     const uint8_t* codes;
+    // 8 * 9 lines cover a group's 68.
+    MILLRACE_INLINE void Prefetch(int block) const {
+      PrefetchLines<9>(codes - kSmallCodes + block * 9 * 64);
+    }
     MILLRACE_INLINE __m512i Codes(int b, int t) const {
       const uint8_t* p = codes + (b * 8 + t) * 64;
-      _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
       return Load(p);
     }
   };
@@ -93,9 +97,12 @@ struct Q4_0 {
   using Expanded = SmallExpanded;
   struct Packed {
     const uint8_t* codes;
+    // 8 * 5 lines cover a group's 36.
+    MILLRACE_INLINE void Prefetch(int block) const {
+      PrefetchLines<5>(codes - kSmallCodes + block * 5 * 64);
+    }
     MILLRACE_INLINE __m512i Codes(int b, int t) const {
       const uint8_t* p = codes + (b * 4 + t % 4) * 64;
-      if (t < 4) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
       const __m512i both = Load(p);
       return _mm512_and_si512(t < 4 ? both : _mm512_srli_epi32(both, 4), _mm512_set1_epi8(0x0f));
     }

@@ -38,7 +38,7 @@ Result<WeightMatrix> WeightMatrix::Pack(DType type, int64_t rows, int64_t column
   w.rows_ = rows;
   w.columns_ = columns;
   w.panel_bytes_ = layout.panel_bytes;
-  w.packed_ = AlignedBuffer<std::byte>(static_cast<size_t>(w.panels() * w.panel_bytes_));
+  w.packed_ = PageBuffer(static_cast<size_t>(w.panels() * w.panel_bytes_));
   pool.ParallelFor(w.panels(), 1, [&](int64_t first, int64_t last) {
     for (int64_t p = first; p < last; ++p) {
       const int64_t row = p * kPanelRows;

@@ -17,10 +17,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "base/dtype.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "quantization/page_buffer.h"
 
 namespace millrace {
 
@@ -55,7 +55,7 @@ class WeightMatrix {
   int64_t rows_ = 0;
   int64_t columns_ = 0;
   int64_t panel_bytes_ = 0;
-  AlignedBuffer<std::byte> packed_;
+  PageBuffer packed_;
 };
 
 }  // namespace millrace
