@@ -9,43 +9,6 @@
 namespace millrace {
 namespace {
 
-enum class Method { kFlash, kStandard };
-
-struct Runner {
-  const AttentionKernels& kernels;
-  ThreadPool& pool;
-  const TestShape& shape;
-  const AttentionConfig& config;
-  Method method;
-
-  // Attention of positions [begin, end) of each sequence in one batch; [rows of all][width].
-  struct Piece {
-    const TestSequence* sequence;
-    int32_t begin, end;
-  };
-  std::vector<float> Run(const TestStore& store, const std::vector<Piece>& pieces) const {
-    std::vector<float> q;
-    std::vector<AttentionRows> rows;
-    for (const Piece& p : pieces) {
-      const int64_t first = static_cast<int64_t>(q.size()) / shape.width();
-      rows.push_back({first, p.end - p.begin, p.begin, p.sequence->blocks});
-      q.insert(q.end(), p.sequence->q.begin() + p.begin * shape.width(),
-               p.sequence->q.begin() + p.end * shape.width());
-    }
-    std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
-    const int64_t total = static_cast<int64_t>(q.size()) / shape.width();
-    const MatrixView<const float> q_view{q.data(), total, shape.width(), shape.width()};
-    const MatrixView<float> out_view{out.data(), total, shape.width(), shape.width()};
-    if (method == Method::kFlash) {
-      FlashAttention(kernels, pool, store.kv(), TestStore::kLayer, config, rows, q_view, out_view);
-    } else {
-      StandardAttention(kernels, pool, store.kv(), TestStore::kLayer, config, rows, q_view,
-                        out_view);
-    }
-    return out;
-  }
-};
-
 struct AccuracyCase {
   TestShape shape;
   int32_t length;
@@ -76,18 +39,15 @@ void CheckAccuracy(Isa isa, Method method) {
   ThreadPool pool(2);
   double worst = 0, worst_ratio = 0;
   for (const AccuracyCase& c : AccuracyCases()) {
-    const AttentionConfig config{.heads = c.shape.heads(),
-                                 .scale = 1.0f / std::sqrt(static_cast<float>(c.shape.head_dim)),
-                                 .softcap = c.softcap,
-                                 .window = c.window};
+    if (isa == Isa::kScalar && c.length > 520) continue;  // slow; bit-identical to the others
+    const AttentionConfig config = TestConfig(c.shape, c.softcap, c.window);
     TestSequence s = MakeSequence(c.shape, c.length, 7);
     const int32_t blocks = BlocksFor(c.length);
     s.blocks = Blocks(blocks, 0, 1, blocks);
     TestStore store(c.shape, blocks);
     store.Write(s, 0, c.length);
-    const std::vector<float> out =
-        Runner{AttentionKernelsFor(isa), pool, c.shape, config, method}.Run(store,
-                                                                            {{&s, 0, c.length}});
+    const std::vector<float> out = RunAttention(AttentionKernelsFor(isa), method, pool, c.shape,
+                                                config, store, {{&s, 0, c.length}});
     for (int32_t i = 0; i < c.length; i += i < c.length - 8 ? 7 : 1) {
       const ReferenceRow expected = ReferenceAttention(c.shape, config, s, i);
       for (size_t j = 0; j < expected.out.size(); ++j) {

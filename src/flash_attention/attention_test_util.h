@@ -101,6 +101,47 @@ inline std::vector<BlockId> Blocks(int32_t count, int32_t first, int32_t step, i
   return blocks;
 }
 
+enum class Method { kFlash, kStandard };
+
+inline AttentionConfig TestConfig(const TestShape& shape, std::optional<float> softcap,
+                                  std::optional<int32_t> window) {
+  return {.heads = shape.heads(),
+          .scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim)),
+          .softcap = softcap,
+          .window = window};
+}
+
+// Positions [begin, end) of a sequence.
+struct TestPiece {
+  const TestSequence* sequence;
+  int32_t begin, end;
+};
+
+// Attention of all pieces in one batch: [rows of all][width].
+inline std::vector<float> RunAttention(const AttentionKernels& kernels, Method method,
+                                       ThreadPool& pool, const TestShape& shape,
+                                       const AttentionConfig& config, const TestStore& store,
+                                       const std::vector<TestPiece>& pieces) {
+  std::vector<float> q;
+  std::vector<AttentionRows> rows;
+  for (const TestPiece& p : pieces) {
+    const int64_t first = static_cast<int64_t>(q.size()) / shape.width();
+    rows.push_back({first, p.end - p.begin, p.begin, p.sequence->blocks});
+    q.insert(q.end(), p.sequence->q.begin() + p.begin * shape.width(),
+             p.sequence->q.begin() + p.end * shape.width());
+  }
+  std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
+  const int64_t total = static_cast<int64_t>(q.size()) / shape.width();
+  const MatrixView<const float> q_view{q.data(), total, shape.width(), shape.width()};
+  const MatrixView<float> out_view{out.data(), total, shape.width(), shape.width()};
+  if (method == Method::kFlash) {
+    FlashAttention(kernels, pool, store.kv(), TestStore::kLayer, config, rows, q_view, out_view);
+  } else {
+    StandardAttention(kernels, pool, store.kv(), TestStore::kLayer, config, rows, q_view, out_view);
+  }
+  return out;
+}
+
 struct ReferenceRow {
   std::vector<double> out;    // [width]
   std::vector<double> bound;  // of the error of f32 attention, see ReferenceAttention
