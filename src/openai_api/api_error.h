@@ -1,7 +1,9 @@
-// ApiError: what a client is told, in OpenAI's shape {"error": {"message", "type", "param", "code"}}.
+// ApiError: a refusal in OpenAI's shape, {"error": {"message", "type", "param", "code"}}, with its
+// HTTP status.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "base/result.h"
@@ -20,10 +22,11 @@ struct ApiError {
 template <class T>
 using ApiResult = std::variant<T, ApiError>;
 
+// Every kind of Error as a client should see it: kTooLarge becomes 400 context_length_exceeded,
+// kExhausted 503.
+ApiError ToApiError(const Error& error);
+// What HTTP itself refuses: 404, 405, 408, 413, ...
+ApiError HttpApiError(int status, std::string_view message);
 std::string ToJson(const ApiError& error);
-// A wrong or missing field.
-ApiError BadField(std::string param, std::string message);
-// Maps the engine's and the template's errors to statuses; kTooLarge is a prompt over the context.
-ApiError FromError(const Error& error);
 
 }  // namespace millrace

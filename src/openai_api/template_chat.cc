@@ -1,0 +1,109 @@
+#include "openai_api/template_chat.h"
+
+#include <utility>
+
+#include "chat_template/chat_template.h"
+#include "openai_api/json_fields.h"
+#include "tokenizer/tokenizer.h"
+
+namespace millrace {
+namespace {
+
+using jinja::Dict;
+using jinja::Value;
+using openai_internal::Json;
+
+// The depth is bounded: ParseJson has refused deeper texts.
+Value ToValue(const Json& json) {
+  switch (json.type()) {
+    case Json::value_t::boolean:
+      return Value::Bool(json.get<bool>());
+    case Json::value_t::number_integer:
+      return Value::Int(json.get<int64_t>());
+    case Json::value_t::number_unsigned:
+      if (json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
+        return Value::Float(json.get<double>());
+      }
+      return Value::Int(json.get<int64_t>());
+    case Json::value_t::number_float:
+      return Value::Float(json.get<double>());
+    case Json::value_t::string:
+      return Value::String(json.get<std::string>());
+    case Json::value_t::array: {
+      std::vector<Value> items;
+      for (const Json& item : json) items.push_back(ToValue(item));
+      return Value::List(std::move(items));
+    }
+    case Json::value_t::object: {
+      Dict dict;
+      for (const auto& [name, value] : json.items()) dict.Set(name, ToValue(value));
+      return Value::Map(std::move(dict));
+    }
+    default:
+      return Value::None();
+  }
+}
+
+void SetToken(Dict& context, const char* name, const Tokenizer& tokenizer,
+              std::optional<TokenId> id) {
+  const std::string text = id ? std::string(tokenizer.TokenText(*id)) : std::string();
+  context.Set(name, Value::String(text));
+}
+
+// OpenAI gives the arguments of a tool call as a JSON text; templates want the object.
+void ParseToolArguments(Json& messages) {
+  for (Json& message : messages) {
+    if (!message.is_object() || !message.contains("tool_calls")) continue;
+    if (!message["tool_calls"].is_array()) continue;
+    for (Json& call : message["tool_calls"]) {
+      if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
+      Json& function = call["function"];
+      if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+      ApiResult<Json> parsed =
+          openai_internal::ParseJsonObject(function["arguments"].get<std::string>());
+      if (auto* object = std::get_if<Json>(&parsed)) function["arguments"] = std::move(*object);
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                const std::vector<ChatTurn>& turns) {
+  Json chat;
+  chat["messages"] = Json::array();
+  for (const ChatTurn& turn : turns) {
+    Json message;
+    message["role"] = turn.role;
+    message["content"] = turn.content;
+    chat["messages"].push_back(std::move(message));
+  }
+  chat["add_generation_prompt"] = true;
+  return RenderChatJson(chat_template, tokenizer, openai_internal::Dump(chat));
+}
+
+Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                   std::string_view json) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(json);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return Error{error->message};
+  Json& chat = std::get<Json>(parsed);
+  if (!chat.contains("messages") || !chat["messages"].is_array()) {
+    return Error{"The chat has no array 'messages'."};
+  }
+  ParseToolArguments(chat["messages"]);
+  Dict context;
+  SetToken(context, "bos_token", tokenizer, tokenizer.bos());
+  SetToken(context, "eos_token", tokenizer, tokenizer.eos());
+  context.Set("add_generation_prompt", Value::Bool(false));
+  for (const auto& [name, value] : chat.items()) {
+    if (name != "chat_template_kwargs") context.Set(name, ToValue(value));
+  }
+  if (chat.contains("chat_template_kwargs") && chat["chat_template_kwargs"].is_object()) {
+    for (const auto& [name, value] : chat["chat_template_kwargs"].items()) {
+      context.Set(name, ToValue(value));
+    }
+  }
+  return chat_template.Render(Value::Map(std::move(context)), RenderLimits());
+}
+
+}  // namespace millrace
