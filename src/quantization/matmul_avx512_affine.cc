@@ -106,7 +106,7 @@ struct Q4_K {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.
     MILLRACE_INLINE void Prefetch(int sub_block) const {
-      PrefetchLines<5>(codes - kAffineRest + sub_block * 5 * 64);
+      PrefetchLines<5, _MM_HINT_T0>(codes - kAffineRest + sub_block * 5 * 64);
     }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {
@@ -150,7 +150,7 @@ struct Q5_K : Q4_K {
     const uint8_t* codes;
     // 8 * 6 lines cover a group's 44.
     MILLRACE_INLINE void Prefetch(int sub_block) const {
-      PrefetchLines<6>(high - kAffineRest + sub_block * 6 * 64);
+      PrefetchLines<6, _MM_HINT_T1>(high - kAffineRest + sub_block * 6 * 64);
     }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {

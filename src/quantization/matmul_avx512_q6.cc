@@ -31,7 +31,7 @@ struct Q6_K {
   struct Packed {
     const uint8_t* group;
     MILLRACE_INLINE void Prefetch(int sub_block) const {
-      PrefetchLines<kLinesPerSubBlock>(group + sub_block * kLinesPerSubBlock * 64);
+      PrefetchLines<kLinesPerSubBlock, _MM_HINT_T1>(group + sub_block * kLinesPerSubBlock * 64);
     }
     template <int kQuarter>
     MILLRACE_INLINE __m512i Codes(int h, int t) const {

@@ -68,7 +68,7 @@ struct Q8_0 {
     const uint8_t* codes;
     // 8 * 9 lines cover a group's 68.
     MILLRACE_INLINE void Prefetch(int block) const {
-      PrefetchLines<9>(codes - kSmallCodes + block * 9 * 64);
+      PrefetchLines<9, _MM_HINT_T0>(codes - kSmallCodes + block * 9 * 64);
     }
     MILLRACE_INLINE __m512i Codes(int b, int t) const {
       const uint8_t* p = codes + (b * 8 + t) * 64;
@@ -99,7 +99,7 @@ struct Q4_0 {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.
     MILLRACE_INLINE void Prefetch(int block) const {
-      PrefetchLines<5>(codes - kSmallCodes + block * 5 * 64);
+      PrefetchLines<5, _MM_HINT_T0>(codes - kSmallCodes + block * 5 * 64);
     }
     MILLRACE_INLINE __m512i Codes(int b, int t) const {
       const uint8_t* p = codes + (b * 4 + t % 4) * 64;
