@@ -1,5 +1,8 @@
 #include "openai_api/template_chat.h"
 
+#include <cstdint>
+#include <ctime>
+#include <optional>
 #include <utility>
 
 #include "chat_template/chat_template.h"
@@ -44,6 +47,19 @@ Value ToValue(const Json& json) {
   }
 }
 
+CivilTime CurrentTime() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  localtime_r(&now, &parts);
+  return {.year = parts.tm_year + 1900,
+          .month = parts.tm_mon + 1,
+          .day = parts.tm_mday,
+          .hour = parts.tm_hour,
+          .minute = parts.tm_min,
+          .second = parts.tm_sec,
+          .microsecond = 0};
+}
+
 void SetToken(Dict& context, const char* name, const Tokenizer& tokenizer,
               std::optional<TokenId> id) {
   const std::string text = id ? std::string(tokenizer.TokenText(*id)) : std::string();
@@ -56,7 +72,8 @@ void ParseToolArguments(Json& messages) {
     if (!message.is_object() || !message.contains("tool_calls")) continue;
     if (!message["tool_calls"].is_array()) continue;
     for (Json& call : message["tool_calls"]) {
-      if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
+      if (!call.is_object() || !call.contains("function") || !call["function"].is_object())
+        continue;
       Json& function = call["function"];
       if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
       ApiResult<Json> parsed =
@@ -96,14 +113,21 @@ Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Toke
   SetToken(context, "eos_token", tokenizer, tokenizer.eos());
   context.Set("add_generation_prompt", Value::Bool(false));
   for (const auto& [name, value] : chat.items()) {
-    if (name != "chat_template_kwargs") context.Set(name, ToValue(value));
+    if (name != "chat_template_kwargs" && name != "now") context.Set(name, ToValue(value));
   }
   if (chat.contains("chat_template_kwargs") && chat["chat_template_kwargs"].is_object()) {
     for (const auto& [name, value] : chat["chat_template_kwargs"].items()) {
       context.Set(name, ToValue(value));
     }
   }
-  return chat_template.Render(Value::Map(std::move(context)), RenderLimits());
+  CivilTime now = CurrentTime();
+  if (chat.contains("now") && !chat["now"].is_null()) {
+    std::optional<CivilTime> given;
+    if (chat["now"].is_string()) given = ParseCivilTime(chat["now"].get<std::string>());
+    if (!given) return Error{"'now' must be a date such as 2026-11-23."};
+    now = *given;
+  }
+  return chat_template.Render(context, now, RenderLimits());
 }
 
 }  // namespace millrace
