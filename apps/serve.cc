@@ -1,0 +1,161 @@
+// millrace serve MODEL: the OpenAI API over HTTP, until SIGTERM or SIGINT.
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "model_loading.h"
+#include "openai_api/template_chat.h"
+#include "reporting.h"
+#include "server/server.h"
+#include "verbs.h"
+
+namespace millrace {
+namespace {
+
+struct ServeFlags {
+  ModelFlags model;
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  bool insecure = false;
+  bool strict = false;
+  std::vector<std::string> served_names;
+  int32_t max_queue = 256;
+  int drain_timeout = 30;  // seconds
+  std::string log_level = "info";
+};
+
+// Numbers for seeds and ids, from any thread.
+std::function<uint64_t()> SystemRandom() {
+  struct Source {
+    std::mutex mutex;
+    std::random_device device;
+  };
+  return [source = std::make_shared<Source>()] {
+    std::lock_guard lock(source->mutex);
+    return (static_cast<uint64_t>(source->device()) << 32) | source->device();
+  };
+}
+
+void LogRequest(const RequestRecord& r) {
+  spdlog::info(
+      "request id={} route=\"{}\" status={} end={} prompt_tokens={} output_tokens={} "
+      "queued_ms={:.1f} prefill_ms={:.1f} decode_ms={:.1f} total_ms={:.1f}",
+      r.id, r.route, r.status, NameOf(r.end), r.prompt_tokens, r.output_tokens, r.queued_ms,
+      r.prefill_ms, r.decode_ms, r.total_ms);
+}
+
+Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
+  ServerConfig config;
+  config.http.address = flags.host;
+  config.http.port = flags.port;
+  std::vector<std::string> keys = flags.api_keys;
+  if (!flags.api_key_file.empty()) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(flags.api_key_file));
+    for (std::string& key : ParseKeyFile(text)) keys.push_back(std::move(key));
+    if (keys.empty()) return Error{flags.api_key_file + " holds no API key"};
+  }
+  config.keys = ApiKeys(std::move(keys));
+  config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
+  config.version = MILLRACE_VERSION;
+  config.log = LogRequest;
+  config.random = SystemRandom();
+  return config;
+}
+
+ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& engine) {
+  ServedModel served;
+  served.id = flags.served_names.empty() ? loaded.id : flags.served_names.front();
+  if (!flags.served_names.empty()) {
+    served.aliases.assign(flags.served_names.begin() + 1, flags.served_names.end());
+  }
+  served.tokenizer = loaded.tokenizer.get();
+  served.engine = &engine;
+  if (loaded.chat_template) {
+    served.render_chat = [&loaded](std::string_view chat) {
+      return RenderChatJson(*loaded.chat_template, *loaded.tokenizer, chat);
+    };
+  }
+  return served;
+}
+
+Status Serve(const ServeFlags& flags) {
+  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+  // Blocked before any thread starts, so that every thread inherits it and only sigwait takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  ASSIGN_OR_RETURN(ServerConfig config, MakeConfig(flags));
+  ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
+  EngineConfig engine_config;
+  engine_config.max_queued_requests = flags.max_queue;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                   MakeEngine(flags.model, loaded, engine_config));
+  ServedModel served = MakeServed(flags, loaded, *engine);
+  const std::string id = served.id;
+  Server server(std::move(config), std::move(served));
+  RETURN_IF_ERROR(
+      server.Start(flags.insecure ? Server::Exposure::kInsecure : Server::Exposure::kNeedsKeys));
+  std::thread engine_thread([&engine] { engine->Run(); });
+  spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
+               engine->config().context_length);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("signal {}: draining for up to {} s", signal, flags.drain_timeout);
+  const bool finished = server.Drain(std::chrono::seconds(flags.drain_timeout));
+  engine->Stop();
+  engine_thread.join();
+  spdlog::info(finished ? "stopped" : "stopped; some answers were cut");
+  return {};
+}
+
+}  // namespace
+
+void AddServeVerb(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<ServeFlags>();
+  auto* verb = app.add_subcommand("serve", "Serve a model over HTTP, as the OpenAI API");
+  AddModelFlags(*verb, flags->model);
+  verb->add_option("--host", flags->host, "IP address to listen on")
+      ->envname("MILLRACE_HOST")
+      ->capture_default_str();
+  verb->add_option("--port", flags->port, "0: the system chooses")
+      ->envname("MILLRACE_PORT")
+      ->capture_default_str();
+  verb->add_option("--api-key", flags->api_keys, "a key that clients must send; repeatable")
+      ->envname("MILLRACE_API_KEY");
+  verb->add_option("--api-key-file", flags->api_key_file, "a file with one key per line")
+      ->envname("MILLRACE_API_KEY_FILE");
+  verb->add_flag("--insecure", flags->insecure, "listen beyond loopback without API keys");
+  verb->add_flag("--strict", flags->strict, "refuse unknown fields in requests");
+  verb->add_option("--served-model-name", flags->served_names,
+                   "the model's name for clients; further ones are aliases");
+  verb->add_option("--max-queue", flags->max_queue, "requests that may wait; past it 503")
+      ->envname("MILLRACE_MAX_QUEUE")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--drain-timeout", flags->drain_timeout,
+                   "seconds that running requests get after SIGTERM")
+      ->envname("MILLRACE_DRAIN_TIMEOUT")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86400));
+  verb->add_option("--log-level", flags->log_level, "trace, debug, info, warn, error or off")
+      ->envname("MILLRACE_LOG_LEVEL")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  verb->callback([flags, &exit_code] {
+    if (const Status status = Serve(*flags); !status.ok()) exit_code = ReportError(status.error());
+  });
+}
+
+}  // namespace millrace
