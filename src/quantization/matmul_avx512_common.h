@@ -24,6 +24,10 @@ typedef int32_t __attribute__((may_alias)) AliasedInt;
 constexpr int64_t kLanes = 16;
 constexpr int64_t kMostColumns = 256;  // activation rows per pass: 16 KiB of partial results
 
+// Up to two tiles, unpacking each time is quicker than writing the codes out; the second tile finds
+// the panel cached.
+constexpr int64_t kFewColumns = 16;
+
 // How far ahead of its use a line of weights is asked for: the prefetchers of the hardware stop at
 // page borders.
 constexpr int64_t kPrefetchBytes = 8192;
@@ -99,18 +103,18 @@ MILLRACE_INLINE TileGroup TileGroupAt(const PanelArgs& a, int64_t first, int64_t
           a.tile_scales + first * a.groups + group * tile_columns};
 }
 
-// At most eight columns: every group is unpacked in registers, by the columns' own instance.
+// One tile of columns: every group is unpacked in registers.
 template <class Format, int C>
-__attribute__((noinline)) void FewColumns(const PanelArgs& a) {
+__attribute__((noinline)) void FewColumns(const PanelArgs& a, int64_t first) {
   alignas(64) float y[C * kLanes];
   Clear(y, C);
   for (int64_t group = 0; group < a.groups; ++group) {
     typename Format::Header header;
     Format::ExpandHeader(a, group, header);
-    Format::template Group<C>(header, Format::PackedCodes(a, group), TileGroupAt(a, 0, C, group),
-                              y);
+    Format::template Group<C>(header, Format::PackedCodes(a, group),
+                              TileGroupAt(a, first, C, group), y);
   }
-  StoreRows(a, y, 0, C);
+  StoreRows(a, y, first, C);
 }
 
 // One group of a panel, expanded to bytes: [sub-block][dword][16][4], in the order of K.
@@ -161,12 +165,15 @@ __attribute__((noinline)) void ManyColumns(const PanelArgs& a, int64_t first, in
 
 template <class Format>
 void IntegerPanel(const PanelArgs& a) {
-  using Few = void (*)(const PanelArgs&);
+  using Few = void (*)(const PanelArgs&, int64_t);
   static constexpr Few kFew[] = {
       FewColumns<Format, 1>, FewColumns<Format, 2>, FewColumns<Format, 3>, FewColumns<Format, 4>,
       FewColumns<Format, 5>, FewColumns<Format, 6>, FewColumns<Format, 7>, FewColumns<Format, 8>};
-  if (a.m >= 1 && a.m <= kTileColumns) {
-    kFew[a.m - 1](a);
+  if (a.m <= kFewColumns) {
+    for (int64_t first = 0; first < a.m; first += kTileColumns) {
+      const int64_t rest = a.m - first;
+      kFew[(rest < kTileColumns ? rest : kTileColumns) - 1](a, first);
+    }
     return;
   }
   for (int64_t first = 0; first < a.m; first += kMostColumns) {
