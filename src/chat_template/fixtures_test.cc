@@ -1,4 +1,5 @@
-// Real models' templates, rendered byte for byte as transformers does. Skips where the shared fixtures are absent.
+// Real models' templates, rendered byte for byte as transformers does. Skips where the shared
+// fixtures are absent.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -53,7 +54,8 @@ Dict ContextOf(const Json& fixture, const Json& test_case) {
 }
 
 TEST(ChatTemplateFixtures, RendersAsTransformersDoes) {
-  const std::filesystem::path folder = std::filesystem::path(MILLRACE_SHARED_DIR) / "fixtures/chat-templates";
+  const std::filesystem::path folder =
+      std::filesystem::path(MILLRACE_SHARED_DIR) / "fixtures/chat-templates";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no shared fixtures at " << folder;
   int cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
