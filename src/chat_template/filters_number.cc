@@ -1,47 +1,49 @@
 // Filters over numbers: abs, int, float, round, sum, min, max.
-#include <charconv>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 
 #include "chat_template/arguments.h"
 #include "chat_template/failure.h"
 #include "chat_template/filters.h"
 #include "chat_template/interpreter.h"
+#include "chat_template/string_literal.h"
 #include "chat_template/text.h"
 #include "chat_template/value_ops.h"
 
 namespace millrace::jinja {
 namespace {
 
-template <class T>
-std::optional<T> ParseNumber(std::string_view text) {
-  text = Strip(text, StripSide::kBoth);
-  if (!text.empty() && text[0] == '+') text.remove_prefix(1);
-  T value{};
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+std::optional<int64_t> Truncated(double value) {
+  if (!(std::abs(value) < 9e18)) return std::nullopt;
+  return static_cast<int64_t>(value);
 }
 
 Value Int(Interpreter&, const Value& input, const CallArguments& arguments) {
   const BoundArguments bound("int", arguments, {"default", "base"});
+  RequireDefined(input);
   const Value fallback = bound.Has(0) ? bound[0] : Value::Int(0);
+  const int64_t base = bound.Int(1, 10);
+  std::optional<int64_t> whole;
   if (const auto number = AsNumber(input)) {
-    if (!number->is_float) return Value::Int(number->integer);
-    if (std::abs(number->real) < 9e18) return Value::Int(static_cast<int64_t>(number->real));
-    return fallback;
+    whole = number->is_float ? Truncated(number->real) : number->integer;
+  } else if (input.is_string()) {
+    if (base == 0 || (base >= 2 && base <= 36))
+      whole = ParsePythonInt(input.as_string(), static_cast<int>(base));
+    if (!whole) {
+      if (const auto real = ParsePythonFloat(input.as_string())) whole = Truncated(*real);
+    }
   }
-  if (!input.is_string()) return fallback;
-  if (const auto whole = ParseNumber<int64_t>(input.as_string())) return Value::Int(*whole);
-  const auto real = ParseNumber<double>(input.as_string());
-  return real && std::abs(*real) < 9e18 ? Value::Int(static_cast<int64_t>(*real)) : fallback;
+  return whole ? Value::Int(*whole) : fallback;
 }
 
 Value Float(Interpreter&, const Value& input, const CallArguments& arguments) {
   const BoundArguments bound("float", arguments, {"default"});
+  RequireDefined(input);
   const Value fallback = bound.Has(0) ? bound[0] : Value::Float(0);
   if (const auto number = AsNumber(input)) return Value::Float(number->real);
   if (!input.is_string()) return fallback;
-  const auto real = ParseNumber<double>(input.as_string());
+  const auto real = ParsePythonFloat(input.as_string());
   return real ? Value::Float(*real) : fallback;
 }
 
@@ -66,9 +68,21 @@ Value Round(Interpreter&, const Value& input, const CallArguments& arguments) {
   const Number n = RequireNumber(input, "round()");
   const int64_t precision = bound.Int(0, 0);
   const std::string_view method = bound.Get(1) ? bound.String(1) : "common";
-  if (std::abs(precision) > 300) return Value::Float(n.real);
+  if (std::abs(precision) > 300) return input;
   const double scale = std::pow(10.0, static_cast<double>(precision));
-  if (method == "common") return Value::Float(std::nearbyint(n.real * scale) / scale);
+  if (method == "common") {
+    if (!n.is_float && precision >= 0) return Value::Int(n.integer);
+    if (precision < 0) {
+      const double rounded = std::nearbyint(n.real * scale) / scale;
+      if (n.is_float) return Value::Float(rounded);
+      return Value::Int(Truncated(rounded).value_or(n.integer));
+    }
+    // printf rounds the exact binary value, as Python does; multiplying first would round twice.
+    char buffer[700];
+    std::snprintf(buffer, sizeof buffer, "%.*f", static_cast<int>(precision), n.real);
+    return Value::Float(std::strtod(buffer, nullptr));
+  }
+  // math.ceil and math.floor give an int, which the division by 10**precision makes a float.
   if (method == "ceil") return Value::Float(std::ceil(n.real * scale) / scale);
   if (method == "floor") return Value::Float(std::floor(n.real * scale) / scale);
   Fail("method must be common, ceil or floor");
@@ -77,7 +91,8 @@ Value Round(Interpreter&, const Value& input, const CallArguments& arguments) {
 Value Sum(Interpreter& interpreter, const Value& input, const CallArguments& arguments) {
   const BoundArguments bound("sum", arguments, {"attribute", "start"});
   Value total = bound.Has(1) ? bound[1] : Value::Int(0);
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     interpreter.budget().Step();
     total = interpreter.Binary(BinaryOp::kAdd, total,
                                bound.Get(0) ? interpreter.GetPath(item, bound[0]) : item);

@@ -40,7 +40,8 @@ Value MapByAttribute(Interpreter& interpreter, const Value& input, const CallArg
   }
   if (attribute == nullptr) Fail("map requires a filter argument");
   std::vector<Value> out;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     interpreter.budget().Step();
     Value value = interpreter.GetPath(item, *attribute);
     if (value.is_undefined() && fallback != nullptr) value = *fallback;
@@ -54,7 +55,8 @@ Value Map(Interpreter& interpreter, const Value& input, const CallArguments& arg
   const std::string name = NameArgument(arguments, 0, "map");
   const CallArguments rest = Rest(arguments, 1);
   std::vector<Value> out;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     out.push_back(interpreter.ApplyFilter(name, item, rest));
   }
   return interpreter.MakeIterator(std::move(out));
@@ -69,7 +71,8 @@ Value Choose(Interpreter& interpreter, const Value& input, const CallArguments& 
   const std::string test = has_test ? NameArgument(arguments, kTest, "select") : "";
   const CallArguments rest = Rest(arguments, kTest + 1);
   std::vector<Value> out;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     interpreter.budget().Step();
     const Value subject = kAttribute ? interpreter.GetPath(item, arguments.positional[0]) : item;
     const bool holds = has_test ? interpreter.ApplyTest(test, subject, rest) : Truthy(subject);
@@ -102,7 +105,8 @@ Value GroupBy(Interpreter& interpreter, const Value& input, const CallArguments&
     for (; i < keyed.size() && Equal(folded(keyed[i].first), lower, &interpreter.budget()); ++i) {
       members.push_back(keyed[i].second);
     }
-    groups.push_back(interpreter.MakeTuple({key, interpreter.MakeList(std::move(members))}));
+    groups.push_back(interpreter.MakeSequence(SequenceKind::kGroup,
+                                              {key, interpreter.MakeList(std::move(members))}));
   }
   return interpreter.MakeList(std::move(groups));
 }

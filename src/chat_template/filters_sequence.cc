@@ -49,7 +49,8 @@ Value Join(Interpreter& interpreter, const Value& input, const CallArguments& ar
   const std::string separator = bound.Has(0) ? interpreter.ToStr(bound[0]) : "";
   std::string out;
   bool first = true;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     interpreter.budget().Step();
     const std::string text =
         interpreter.ToStr(bound.Get(1) ? interpreter.GetPath(item, bound[1]) : item);
@@ -120,7 +121,8 @@ Value Sort(Interpreter& interpreter, const Value& input, const CallArguments& ar
       paths.emplace_back(part);
   }
   std::vector<Keyed> keyed;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     Keyed k{{}, item};
     if (!bound.Get(2)) {
       k.keys.push_back(SortKey(interpreter, item, exact));
@@ -159,7 +161,8 @@ Value Unique(Interpreter& interpreter, const Value& input, const CallArguments& 
   const BoundArguments bound("unique", arguments, {"case_sensitive", "attribute"});
   Dict seen;
   std::vector<Value> out;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     interpreter.budget().Step();
     const Value value = bound.Get(1) ? interpreter.GetPath(item, bound[1]) : item;
     const Value key = SortKey(interpreter, value, bound.Bool(0, false));
@@ -175,7 +178,8 @@ Value Batch(Interpreter& interpreter, const Value& input, const CallArguments& a
   const BoundArguments bound("batch", arguments, {"linecount", "fill_with"}, 1);
   const int64_t size = AsIndex(bound[0]);
   std::vector<Value> out, row;
-  for (const Value& item : interpreter.Iterate(input)->items) {
+  const auto item_sequence = interpreter.Iterate(input);
+  for (const Value& item : item_sequence->items) {
     if (static_cast<int64_t>(row.size()) == size)
       out.push_back(interpreter.MakeList(std::exchange(row, {})));
     row.push_back(item);
@@ -206,7 +210,7 @@ Value SliceFilter(Interpreter& interpreter, const Value& input, const CallArgume
     if (i < with_extra) ++offset;
     const int64_t end = offset + (i + 1) * each;
     std::vector<Value> row(items->items.begin() + start, items->items.begin() + end);
-    if (bound.Get(1) && i >= with_extra && with_extra > 0) row.push_back(bound[1]);
+    if (bound.Get(1) && i >= with_extra) row.push_back(bound[1]);
     out.push_back(interpreter.MakeList(std::move(row)));
   }
   return interpreter.MakeIterator(std::move(out));

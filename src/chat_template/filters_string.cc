@@ -20,6 +20,27 @@ Value ChangeCase(Interpreter& interpreter, const Value& input, const CallArgumen
   return interpreter.MakeString(Change(interpreter.ToStr(input)));
 }
 
+// jinja2's own title: only white space and -({[< begin a word, unlike str.title.
+std::string TitleWords(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto begins = [&](size_t at) {
+      const CodePoint c = Decode(text, at);
+      return IsSpace(c.value) ||
+             (c.value < 0x80 && std::string_view("-({[<").find(text[at]) != std::string_view::npos);
+    };
+    size_t end = i;
+    const bool separators = begins(i);
+    while (end < text.size() && begins(end) == separators) end += Decode(text, end).bytes;
+    const std::string_view part = text.substr(i, end - i);
+    const size_t first = Decode(part, 0).bytes;
+    out += separators ? std::string(part)
+                      : ToUpper(part.substr(0, first)) + ToLower(part.substr(first));
+    i = end;
+  }
+  return out;
+}
+
 Value Trim(Interpreter& interpreter, const Value& input, const CallArguments& arguments) {
   const BoundArguments bound("trim", arguments, {"chars"});
   const std::string text = interpreter.ToStr(input);
@@ -129,10 +150,17 @@ Value Format(Interpreter& interpreter, const Value& input, const CallArguments& 
                        interpreter.MakeTuple(arguments.positional));
 }
 
+Value Center(Interpreter& interpreter, const Value& input, const CallArguments& arguments) {
+  const BoundArguments bound("center", arguments, {"width"});
+  return interpreter.MakeString(
+      PadText(interpreter.budget(), interpreter.ToStr(input), bound.Int(0, 80), '^', " "));
+}
+
 constexpr FilterEntry kFilters[] = {
+    {"center", Center},
     {"upper", ChangeCase<ToUpper>},
     {"lower", ChangeCase<ToLower>},
-    {"title", ChangeCase<ToTitle>},
+    {"title", ChangeCase<TitleWords>},
     {"capitalize", ChangeCase<Capitalize>},
     {"trim", Trim},
     {"replace", Replace},

@@ -54,7 +54,8 @@ Dict DictFromArguments(Interpreter& interpreter, std::string_view callee,
       interpreter.budget().Elements(source.as_dict().size());
       dict = source.as_dict();
     } else {
-      for (const Value& pair : interpreter.Iterate(source)->items) {
+      const auto pair_sequence = interpreter.Iterate(source);
+      for (const Value& pair : pair_sequence->items) {
         interpreter.budget().Step();
         const auto parts = interpreter.Iterate(pair);
         if (parts->items.size() != 2)

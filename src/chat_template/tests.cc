@@ -70,8 +70,10 @@ constexpr TestEntry kTests[] = {
     {"mapping", [](I&, const V& v, const A&) { return v.is_dict(); }},
     {"sequence",
      [](I&, const V& v, const A&) {
-       return (v.is_sequence() && !v.is_sequence(SequenceKind::kIterator)) || v.is_string() ||
-              v.is_dict() || v.is_undefined();
+       const bool indexable =
+           v.is_sequence(SequenceKind::kList) || v.is_sequence(SequenceKind::kTuple) ||
+           v.is_sequence(SequenceKind::kRange) || v.is_sequence(SequenceKind::kGroup);
+       return indexable || v.is_string() || v.is_dict() || v.is_undefined();
      }},
     {"iterable", IsIterable},
     {"callable", IsCallable},
