@@ -553,7 +553,8 @@ def export(model, tok, path, title):
         b = f"blk.{i}."
         tensors += [(b + "attn_norm.weight", l.attn_norm), (b + "ffn_norm.weight", l.ffn_norm)]
         for j, n in enumerate("qkv"):
-            tensors += [(f"{b}attn_{n}.weight", l.qkv[j]), (f"{b}attn_{n}.bias", l.qkv_bias[j])]
+            scale = math.sqrt(d // heads) if n == "q" else 1.0  # scores are not scaled here, but are by 1/sqrt(head) in qwen2
+            tensors += [(f"{b}attn_{n}.weight", l.qkv[j] * scale), (f"{b}attn_{n}.bias", l.qkv_bias[j] * scale)]
         tensors += [(b + "attn_output.weight", l.o), (b + "ffn_gate.weight", l.gate_up[0]), (b + "ffn_up.weight", l.gate_up[1]), (b + "ffn_down.weight", l.down)]
     head, blobs, offset = b"", [], 0
     for name, p in tensors:
