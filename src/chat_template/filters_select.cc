@@ -93,8 +93,8 @@ Value GroupBy(Interpreter& interpreter, const Value& input, const CallArguments&
     return key;
   };
   std::vector<std::pair<Value, Value>> keyed;  // key, item
-  for (const Value& item : interpreter.Iterate(input)->items)
-    keyed.emplace_back(key_of(item), item);
+  const auto sequence = interpreter.Iterate(input);
+  for (const Value& item : sequence->items) keyed.emplace_back(key_of(item), item);
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     return Less(folded(a.first), folded(b.first), "<", interpreter.budget());
   });

@@ -65,17 +65,20 @@ std::string KeyText(const Value& key) {
   Fail("keys must be str, int, float, bool or None, not " + std::string(TypeName(key)));
 }
 
-void NewLine(const JsonStyle& style, int level, std::string& out) {
+void NewLine(Interpreter& interpreter, const JsonStyle& style, int level, std::string& out) {
   if (!style.indent) return;
+  interpreter.budget().Allocate(static_cast<size_t>(*style.indent * level) + 1);
   out += '\n';
   out.append(static_cast<size_t>(*style.indent * level), ' ');
 }
 
 // Between two items: with an indent the separator's trailing space is not written, as json.dumps
 // does.
-void Separate(const JsonStyle& style, int level, bool first, std::string& out) {
+void Separate(Interpreter& interpreter, const JsonStyle& style, int level, bool first,
+              std::string& out) {
+  interpreter.budget().Bytes(style.item_separator.size() + style.key_separator.size());
   if (!first) out += style.item_separator;
-  NewLine(style, level, out);
+  NewLine(interpreter, style, level, out);
 }
 
 void AppendObject(Interpreter& interpreter, const Dict& dict, const JsonStyle& style, int level,
@@ -92,12 +95,12 @@ void AppendObject(Interpreter& interpreter, const Dict& dict, const JsonStyle& s
   }
   out += '{';
   for (size_t i = 0; i < entries.size(); ++i) {
-    Separate(style, level + 1, i == 0, out);
+    Separate(interpreter, style, level + 1, i == 0, out);
     AppendJsonString(entries[i].first, out);
     out += style.key_separator;
     AppendJson(interpreter, *entries[i].second, style, level + 1, out);
   }
-  NewLine(style, level, out);
+  NewLine(interpreter, style, level, out);
   out += '}';
 }
 
@@ -124,10 +127,10 @@ void AppendJson(Interpreter& interpreter, const Value& value, const JsonStyle& s
     const std::vector<Value>& items = value.as_sequence().items;
     out += '[';
     for (size_t i = 0; i < items.size(); ++i) {
-      Separate(style, level + 1, i == 0, out);
+      Separate(interpreter, style, level + 1, i == 0, out);
       AppendJson(interpreter, items[i], style, level + 1, out);
     }
-    if (!items.empty()) NewLine(style, level, out);
+    if (!items.empty()) NewLine(interpreter, style, level, out);
     out += ']';
   } else {
     Fail("Object of type " + std::string(TypeName(value)) + " is not JSON serializable");
