@@ -14,7 +14,8 @@ BlockRef& BlockRef::operator=(BlockRef&& other) noexcept {
 
 BlockRef BlockRef::Share() const {
   CHECK(pool_ != nullptr);
-  ++pool_->references_[static_cast<size_t>(id_.value)];
+  const auto block = static_cast<size_t>(id_.value);
+  if (++pool_->references_[block] == 2 && pool_->given_up_last_[block]) --pool_->reclaimable_count_;
   return BlockRef(pool_, id_);
 }
 
@@ -23,13 +24,24 @@ bool BlockRef::IsUnique() const {
   return pool_->references_[static_cast<size_t>(id_.value)] == 1;
 }
 
+void BlockRef::SetReclaimable(bool reclaimable) {
+  CHECK(pool_ != nullptr);
+  const auto block = static_cast<size_t>(id_.value);
+  CHECK(pool_->given_up_last_[block] != reclaimable);
+  pool_->given_up_last_[block] = reclaimable;
+  if (pool_->references_[block] == 1) pool_->reclaimable_count_ += reclaimable ? 1 : -1;
+}
+
 void BlockRef::Release() {
   if (pool_ == nullptr) return;
   BlockPool& pool = *pool_;
   pool_ = nullptr;
-  int32_t& references = pool.references_[static_cast<size_t>(id_.value)];
+  const auto block = static_cast<size_t>(id_.value);
+  int32_t& references = pool.references_[block];
   CHECK(references > 0);
-  if (--references > 0) return;
+  if (--references == 1 && pool.given_up_last_[block]) ++pool.reclaimable_count_;
+  if (references > 0) return;
+  CHECK(!pool.given_up_last_[block]);
   const int32_t slot = (pool.free_first_ + pool.free_count_) % pool.capacity();
   pool.free_[static_cast<size_t>(slot)] = id_;
   ++pool.free_count_;
@@ -37,6 +49,7 @@ void BlockRef::Release() {
 
 BlockPool::BlockPool(int32_t capacity)
     : references_(static_cast<size_t>(capacity)),
+      given_up_last_(static_cast<size_t>(capacity)),
       free_(static_cast<size_t>(capacity)),
       free_count_(capacity) {
   CHECK(capacity > 0);

@@ -2,7 +2,8 @@
 // of its users; the memory behind the blocks is KvStore's.
 //
 // Invariant: free + held == capacity, where a block is held while at least one BlockRef to it
-// lives. Owned by one thread.
+// lives; of the held ones, reclaimable() are held by nobody but a cache that would give them up.
+// Owned by one thread.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,10 @@ class BlockRef {
   }
   BlockRef Share() const;
   bool IsUnique() const;
+  // For a cache: whether this reference, once it is the block's last, is one that the cache would
+  // give up for somebody else. At most one holder of a block may say so, and must take it back
+  // before it lets go.
+  void SetReclaimable(bool reclaimable);
   explicit operator bool() const { return pool_ != nullptr; }
 
  private:
@@ -62,10 +67,13 @@ class BlockPool {
   int32_t capacity() const { return static_cast<int32_t>(references_.size()); }
   int32_t available() const { return free_count_; }
   int32_t held() const { return capacity() - free_count_; }
+  int32_t reclaimable() const { return reclaimable_count_; }
 
  private:
   friend class BlockRef;
   std::vector<int32_t> references_;  // holders of each block
+  std::vector<bool> given_up_last_;  // SetReclaimable, of each block
+  int32_t reclaimable_count_ = 0;    // blocks with one holder, who would give them up
   std::vector<BlockId> free_;        // a ring: the next `free_count_` entries from `free_first_`
   int32_t free_first_ = 0;
   int32_t free_count_ = 0;
