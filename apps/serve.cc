@@ -112,11 +112,16 @@ Status Serve(const ServeFlags& flags) {
                engine->config().context_length);
   int signal = 0;
   sigwait(&signals, &signal);
-  spdlog::info("signal {}: draining for up to {} s", signal, flags.drain_timeout);
+  const EngineStats then = engine->stats();
+  spdlog::info("signal {}: {} running, {} waiting; draining for up to {} s", signal, then.running,
+               then.waiting, flags.drain_timeout);
   const bool finished = server.Drain(std::chrono::seconds(flags.drain_timeout));
   engine->Stop();
   engine_thread.join();
-  spdlog::info(finished ? "stopped" : "stopped; some answers were cut");
+  const EngineStats total = engine->stats();
+  spdlog::info("stopped: {}{} requests finished, {} preemptions, {} KV blocks held",
+               finished ? "" : "some answers were cut; ", total.finished, total.preemptions,
+               total.blocks_held);
   return {};
 }
 

@@ -151,6 +151,7 @@ bool Engine::Step() {
     const MatrixView<const float> logits = s.model->Forward(s.batch, s.kv);
     s.Sample(plan, logits);
     s.Commit(plan);
+    s.PublishStats();  // before the events: who has seen its finish is no longer counted as running
     s.Emit();
   }
   return s.PublishStats();

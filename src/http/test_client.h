@@ -1,6 +1,6 @@
 // A blocking HTTP client over a raw socket, for tests: it can send any bytes, stall, half-close and
-// vanish. Every wait ends after kClientPatience, far beyond what a loaded machine needs, so a test
-// that hangs fails instead.
+// vanish. Every wait ends after kClientPatience (or what the test asks for), far beyond what a loaded
+// machine needs, so a test that hangs fails instead.
 #pragma once
 
 #include <arpa/inet.h>
@@ -31,12 +31,13 @@ struct ClientResponse {
 
 class TestClient {
  public:
-  explicit TestClient(uint16_t port, int receive_buffer = 0) {
+  explicit TestClient(uint16_t port, int receive_buffer = 0,
+                      std::chrono::seconds longest_wait = kClientPatience) {
     fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
     if (receive_buffer > 0) {
       ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     }
-    timeval patience{.tv_sec = kClientPatience.count(), .tv_usec = 0};
+    timeval patience{.tv_sec = longest_wait.count(), .tv_usec = 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     sockaddr_in address{};
