@@ -13,21 +13,27 @@ Status Validate(const SchedulerConfig& config) {
   const std::pair<std::string_view, int32_t> fields[] = {
       {"max_running", config.max_running},
       {"max_step_tokens", config.max_step_tokens},
-      {"max_chunk", config.max_chunk}};
+      {"max_chunk", config.max_chunk},
+      {"reorder_window", config.reorder_window}};
   for (const auto& [name, value] : fields) {
     if (value < 1) {
       return Error{fmt::format("The scheduler's {} is {}, but must be at least 1.", name, value)};
     }
   }
+  if (config.max_overtakes < 0) {
+    return Error{fmt::format("The scheduler's max_overtakes is {}, but must be at least 0.",
+                             config.max_overtakes)};
+  }
   return {};
 }
 
-Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool)
-    : config_(config), pool_(&pool) {
+Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree)
+    : config_(config), pool_(&pool), tree_(tree) {
   CHECK(Validate(config).ok());
 }
 
-void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length) {
+void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
+                    std::optional<PrefixUse> prefix) {
   CHECK(prompt_tokens >= 1 && prompt_tokens < max_length);
   CHECK(BlocksFor(max_length) <= pool_->capacity());
   const auto [node, inserted] = sequences_.try_emplace(request);
@@ -36,12 +42,14 @@ void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length
   sequence.request = request;
   sequence.length = prompt_tokens;
   sequence.max_length = max_length;
+  if (tree_ != nullptr) sequence.prefix = std::move(prefix);
   waiting_.push_back(&sequence);
 }
 
-bool Scheduler::Remove(RequestId request) {
+bool Scheduler::Remove(RequestId request, Afterwards afterwards) {
   const auto node = sequences_.find(request);
   if (node == sequences_.end()) return false;
+  if (afterwards == Afterwards::kRemember) Remember(node->second, Tail::kAll);
   std::erase(running_, &node->second);
   std::erase(waiting_, &node->second);
   sequences_.erase(node);
@@ -63,8 +71,13 @@ StepPlan Scheduler::PlanStep() {
 void Scheduler::SecureNextTokens(StepPlan& plan) {
   for (size_t i = 0; i < running_.size(); ++i) {
     while (!Cover(*running_[i], running_[i]->computed + 1)) {
-      if (i + 1 == running_.size()) return;
-      Preempt(plan);
+      if (i + 1 < running_.size()) {
+        Preempt(plan);
+      } else if (i == 0 && tree_ != nullptr && tree_->stats().pinned > 0) {
+        tree_->UnpinAll();  // alone, it fits the pool: nothing else can be in its way
+      } else {
+        return;
+      }
     }
   }
 }
@@ -72,11 +85,32 @@ void Scheduler::SecureNextTokens(StepPlan& plan) {
 void Scheduler::Preempt(StepPlan& plan) {
   Sequence* latest = running_.back();
   running_.pop_back();
-  latest->blocks.clear();
-  latest->block_table.clear();
-  latest->computed = 0;
+  Remember(*latest, Tail::kAll);
+  Release(*latest);
+  latest->preempted = true;
   waiting_.push_front(latest);
   plan.preempted.push_back(latest->request);
+}
+
+void Scheduler::Release(Sequence& sequence) {
+  sequence.blocks.clear();
+  sequence.block_table.clear();
+  sequence.cursor = {};
+  sequence.computed = 0;
+}
+
+void Scheduler::Remember(Sequence& sequence, Tail tail) {
+  if (!sequence.prefix || sequence.computed == 0) return;
+  const int32_t known =
+      tail == Tail::kAll ? sequence.computed : sequence.computed / kBlockTokens * kBlockTokens;
+  const auto changed = static_cast<size_t>(sequence.cursor.blocks);
+  tree_->Extend(sequence.cursor, sequence.prefix->space,
+                sequence.known().first(static_cast<size_t>(known)), sequence.blocks);
+  // What others made known first has taken the place of its own blocks.
+  for (size_t i = changed; i < sequence.blocks.size(); ++i) {
+    sequence.block_table[i] = sequence.blocks[i].id();
+  }
+  if (tail == Tail::kAll) tree_->Touch(sequence.cursor);
 }
 
 void Scheduler::PlanRunning(StepPlan& plan, int32_t& room) {
@@ -88,31 +122,10 @@ void Scheduler::PlanRunning(StepPlan& plan, int32_t& room) {
   }
 }
 
-void Scheduler::Admit(StepPlan& plan, int32_t& room) {
-  // No more places than rows: so every running sequence can have one in every step.
-  const size_t places = static_cast<size_t>(std::min(config_.max_running, config_.max_step_tokens));
-  int32_t spare = pool_->available();  // blocks that nobody is going to need soon
-  for (const Sequence* sequence : running_) spare -= BlocksAhead(*sequence);
-  while (room > 0 && !waiting_.empty() && running_.size() < places) {
-    Sequence& next = *waiting_.front();
-    spare -= BlocksAhead(next);
-    if (spare < 0) return;
-    waiting_.pop_front();
-    running_.push_back(&next);
-    PlanSlice(next, ChunkOf(next, room), plan, room);
-  }
-}
-
-// How many more blocks a sequence is going to need for what it knows and kBlockTokens beyond.
-int32_t Scheduler::BlocksAhead(const Sequence& sequence) {
-  const int32_t soon = std::min(sequence.max_length, sequence.length + kBlockTokens);
-  return BlocksFor(soon) - static_cast<int32_t>(sequence.blocks.size());
-}
-
 // The tokens of `sequence` that this step can compute: 0 where it has to sit out.
 int32_t Scheduler::ChunkOf(const Sequence& sequence, int32_t room) const {
   const int64_t coverable =
-      sequence.covered() + int64_t{pool_->available()} * kBlockTokens - sequence.computed;
+      sequence.covered() + int64_t{Obtainable()} * kBlockTokens - sequence.computed;
   const int32_t wanted = std::min({sequence.pending(), config_.max_chunk, room});
   return static_cast<int32_t>(std::min<int64_t>(wanted, coverable));
 }
@@ -125,13 +138,15 @@ void Scheduler::PlanSlice(Sequence& sequence, int32_t count, StepPlan& plan, int
   room -= count;
 }
 
-// Gives the sequence blocks for its first `tokens` tokens; false, and nothing taken, where the pool
-// has too few.
+// Gives the sequence blocks for its first `tokens` tokens; false, and nothing taken, where there
+// are too few.
 bool Scheduler::Cover(Sequence& sequence, int32_t tokens) {
   const int32_t missing = BlocksFor(tokens) - static_cast<int32_t>(sequence.blocks.size());
   if (missing <= 0) return true;
+  if (missing > Obtainable()) return false;
+  if (missing > pool_->available()) tree_->Evict(missing - pool_->available());
   auto blocks = pool_->TryAcquire(missing);
-  if (!blocks) return false;
+  CHECK(blocks.has_value());
   for (BlockRef& block : *blocks) {
     sequence.block_table.push_back(block.id());
     sequence.blocks.push_back(std::move(block));
@@ -141,6 +156,7 @@ bool Scheduler::Cover(Sequence& sequence, int32_t tokens) {
 
 void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) {
   CHECK(appended.size() == plan.slices.size());
+  copied_from_.clear();
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const Slice& slice = plan.slices[i];
     const auto node = sequences_.find(slice.request);
@@ -151,6 +167,14 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) 
     sequence.computed += slice.count;
     sequence.length += appended[i];
     CHECK(sequence.length <= sequence.max_length);
+    // After a chunk the part of a block, too: those who wait for it begin like this one, and may
+    // end there. While decoding, blocks as they become full.
+    const bool block_is_full = sequence.computed / kBlockTokens > sequence.cursor.blocks;
+    if (slice.count > 1) {
+      Remember(sequence, Tail::kAll);
+    } else if (block_is_full) {
+      Remember(sequence, Tail::kWholeBlocks);
+    }
   }
 }
 

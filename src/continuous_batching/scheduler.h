@@ -8,20 +8,27 @@
 // chunked prefill: Sarathi-Serve (Agrawal et al., OSDI 2024), 4.1.
 //
 // Invariants: PlanStep reads no clock, model or thread. Blocks for every planned token are reserved
-// before the plan is returned; a plan never needs more than the pool has. The oldest sequence
-// always makes progress, so every sequence that fits the pool alone finishes. free + held ==
-// capacity at all times.
+// before the plan is returned; a plan never needs more than the pool has. The sequence that was
+// admitted first always makes progress, and a waiting one is overtaken at most max_overtakes times,
+// so every sequence that fits the pool alone finishes. free + held == capacity at all times.
+//
+// With a PrefixTree, a sequence begins with the blocks that already hold its beginning, all but its
+// last token; what it computes becomes known block by block; what it leaves stays until the memory
+// is needed, and goes before anybody is preempted.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/id.h"
 #include "base/result.h"
 #include "paged_kv/block_pool.h"
+#include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
 
@@ -29,6 +36,18 @@ struct SchedulerConfig {
   int32_t max_running = 64;       // sequences in a batch
   int32_t max_step_tokens = 512;  // rows of a step: decode rows first, then prefill chunks
   int32_t max_chunk = 512;        // prefill tokens of one sequence in one step
+  // With a prefix tree, of the first `reorder_window` waiting sequences the one with the longest
+  // cached prefix is admitted first, but nobody is overtaken more than `max_overtakes` times.
+  int32_t reorder_window = 8;
+  int32_t max_overtakes = 8;
+};
+
+// How a sequence takes part in prefix reuse.
+struct PrefixUse {
+  std::string space;  // namespace: sequences of different ones share nothing
+  // The sequence's tokens, kept by the caller until Remove: all known ones whenever PlanStep,
+  // Commit or Remove is called.
+  const std::vector<TokenId>* tokens = nullptr;
 };
 
 // Tokens [first, first + count) of a sequence are computed in this step.
@@ -42,42 +61,67 @@ struct Slice {
   friend bool operator==(const Slice&, const Slice&) = default;
 };
 
-// Whether all values are at least 1; the message names the field.
+// A sequence that begins or begins again: its first `cached` tokens are in its blocks already.
+struct Admission {
+  RequestId request;
+  int32_t cached = 0;
+
+  friend bool operator==(const Admission&, const Admission&) = default;
+};
+
+// To be done before the step's Forward, in this order: the whole block is copied.
+struct BlockCopy {
+  BlockId from, to;
+
+  friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
+};
+
+// Whether all values are at least 1 (max_overtakes: 0); the message names the field.
 Status Validate(const SchedulerConfig& config);
 
 struct StepPlan {
   std::vector<Slice> slices;
   std::vector<RequestId> preempted;  // lost their blocks in this step; they are waiting again
+  std::vector<Admission> admitted;
+  std::vector<BlockCopy> copies;
 };
 
 class Scheduler {
  public:
-  // `config` must have passed Validate; `pool` must outlive the scheduler.
-  Scheduler(const SchedulerConfig& config, BlockPool& pool);
+  // `config` must have passed Validate; `pool` must outlive the scheduler, and so must `tree`,
+  // which is of the same pool; without one, nothing is shared.
+  Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree = nullptr);
 
   // A new sequence of `prompt_tokens` that will hold at most `max_length` tokens. Needs
   // 1 <= prompt_tokens < max_length and BlocksFor(max_length) <= the pool's capacity (the engine
-  // checks both on submission).
-  void Add(RequestId request, int32_t prompt_tokens, int32_t max_length);
-  // Removes a sequence, waiting or running; its blocks are free at once. False when unknown.
-  bool Remove(RequestId request);
+  // checks both on submission). Without `prefix`, it neither takes from the tree nor gives.
+  void Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
+           std::optional<PrefixUse> prefix = std::nullopt);
+  // Removes a sequence, waiting or running; its blocks are free at once, except for what the tree
+  // keeps of them: what was computed, or with kForget no more than it knows already. False when
+  // unknown.
+  enum class Afterwards { kRemember, kForget };
+  bool Remove(RequestId request, Afterwards afterwards = Afterwards::kRemember);
 
   // The next step:
-  // - Every running sequence, oldest first, is secured a block for its next token. Where there is
-  //   none, the latest running sequence is preempted: its blocks are given back and it waits, to be
-  //   recomputed. The latest is not preempted for its own sake: it sits out the step.
-  // - Decoding sequences get their row; then those in prefill get chunks, oldest first, as rows and
-  //   free blocks allow.
-  // - Waiting sequences are admitted in order while rows, places and blocks allow, unless this step
+  // - Every running sequence, in order of admission, is secured a block for its next token. Where
+  //   there is none, blocks that only the tree holds are evicted; then the latest running sequence
+  //   is preempted: its blocks are given back and it waits, to be recomputed. The latest is not
+  //   preempted for its own sake: it sits out the step. The first of all breaks pins.
+  // - Decoding sequences get their row; then those in prefill get chunks, in order of admission, as
+  //   rows and free blocks allow.
+  // - Waiting sequences are admitted while rows, places and blocks allow, unless this step
   //   preempted. Admission looks ahead: there must be blocks for all known tokens of every running
   //   sequence and of the new one, and for kBlockTokens more each, so that the newcomer does not
-  //   soon preempt others or fall itself.
-  // Running sequences are always older than waiting ones, and both are in order of arrival. The
-  // plan is empty only when the scheduler is. Every plan must be given to Commit.
+  //   soon preempt others or fall itself. The order is that of arrival, but see reorder_window;
+  //   and who would soon find a block more of its beginning, because a running sequence is
+  //   computing it, waits until all that they share is there. Preempted ones come first; they neither wait nor are overtaken.
+  // The plan is empty only when the scheduler is. Every plan must be given to Commit.
   StepPlan PlanStep();
   // What the step did: every slice of `plan` was computed. `appended[i]` tokens were added to the
   // sequence of slice i (0 where it did not sample, at least 1 where it did); call Remove for
-  // sequences that ended, before or after. Slices of removed sequences are ignored.
+  // sequences that ended, before or after (after, so that the tree learns what the step computed).
+  // Slices of removed sequences are ignored.
   void Commit(const StepPlan& plan, std::span<const int32_t> appended);
 
   // The blocks of a running sequence, in order. Valid until the next call that changes the
@@ -94,26 +138,49 @@ class Scheduler {
     int32_t max_length = 0;
     std::vector<BlockRef> blocks;
     std::vector<BlockId> block_table;  // the ids of `blocks`
+    std::optional<PrefixUse> prefix;
+    PrefixTree::Cursor cursor;  // how far its blocks are in the tree
+    int32_t overtaken = 0;
+    bool preempted = false;
+    bool waited = false;  // for a prefix
 
     int32_t pending() const { return length - computed; }
     int32_t covered() const { return static_cast<int32_t>(blocks.size()) * kBlockTokens; }
+    std::span<const TokenId> known() const {
+      return std::span(*prefix->tokens).first(static_cast<size_t>(length));
+    }
   };
+  enum class Tail { kWholeBlocks, kAll };
 
   void SecureNextTokens(StepPlan& plan);
   void Preempt(StepPlan& plan);
   void PlanRunning(StepPlan& plan, int32_t& room);
-  void Admit(StepPlan& plan, int32_t& room);
   void PlanSlice(Sequence& sequence, int32_t count, StepPlan& plan, int32_t& room);
   int32_t ChunkOf(const Sequence& sequence, int32_t room) const;
   bool Cover(Sequence& sequence, int32_t tokens);
+  void Release(Sequence& sequence);
+  // Makes what `sequence` has computed known to the tree.
+  void Remember(Sequence& sequence, Tail tail);
+
+  // scheduler_admission.cc
+  void Admit(StepPlan& plan, int32_t& room);
+  std::vector<size_t> Candidates();
+  bool TryAdmit(size_t index, StepPlan& plan);
+  void Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan);
+  bool Fits(const Sequence& sequence, const PrefixTree::Match& match) const;
+  bool MayBeOvertaken(const Sequence& sequence) const;
+  bool WaitsForPrefix(const Sequence& sequence, int32_t cached) const;
+  std::span<const TokenId> Findable(const Sequence& sequence) const;
+  int32_t Obtainable() const;
   static int32_t BlocksAhead(const Sequence& sequence);
 
   SchedulerConfig config_;
   BlockPool* pool_;
+  PrefixTree* tree_;
   std::unordered_map<RequestId, Sequence> sequences_;  // nodes stay where they are
-  std::deque<Sequence*>
-      waiting_;  // front: next to be admitted; a preempted one returns to the front
-  std::vector<Sequence*> running_;  // oldest first
+  std::deque<Sequence*> waiting_;      // front: next in order; a preempted one returns to the front
+  std::vector<Sequence*> running_;     // in order of admission
+  std::vector<BlockRef> copied_from_;  // the plan's, kept until Commit
 };
 
 }  // namespace millrace
