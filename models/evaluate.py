@@ -19,6 +19,7 @@ HELD_OUT_SEED = 7_000_000  # training draws from seeds near 1000
 
 
 def ask(base_url, model, key, example):
+    """The server's greedy answer to the example's question."""
     body = {"model": model, "messages": corpus.messages(example), "temperature": 0, "max_tokens": 64}
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(base_url + "/chat/completions", json.dumps(body).encode(), headers)
@@ -27,6 +28,7 @@ def ask(base_url, model, key, example):
 
 
 def wilson(right, n, z=1.96):
+    """Wilson's interval (1927) of a share: `right` of `n`, 95 % by default."""
     p = right / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
