@@ -168,7 +168,7 @@ void MergeSplitTile(const AttentionCall& call, const Unit& whole, Plan& plan) {
 const AttentionKernels& AttentionKernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return flash_attention_internal::kAvx512;
-  if (isa == Isa::kAvx2) return flash_attention_internal::kAvx2;
+  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return flash_attention_internal::kAvx2;
 #else
   static_cast<void>(isa);
 #endif

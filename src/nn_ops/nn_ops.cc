@@ -7,7 +7,7 @@ namespace millrace {
 const NnKernels& NnKernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return nn_ops_internal::kAvx512;
-  if (isa == Isa::kAvx2) return nn_ops_internal::kAvx2;
+  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return nn_ops_internal::kAvx2;
 #else
   static_cast<void>(isa);
 #endif

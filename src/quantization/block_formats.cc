@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "quantization/matmul_kernels.h"
 
 namespace millrace {
 namespace {
@@ -129,9 +130,6 @@ void DecodeQ6_K(const uint8_t* b, float* y) {
   }
 }
 
-constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                   1,    13,   25,  38,  53,  69,  89,  113};
-
 void DecodeIQ4_NL(const uint8_t* b, float* y) {
   const float d = LoadHalf(b);
   for (int j = 0; j < 16; ++j) {
@@ -154,8 +152,6 @@ void DecodeIQ4_XS(const uint8_t* b, float* y) {
     }
   }
 }
-
-constexpr int8_t kMxfp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 void DecodeMXFP4(const uint8_t* b, float* y) {
   const float d = std::ldexp(1.0f, b[0] - 128);

@@ -49,27 +49,6 @@ class GuardedBytes {
   std::byte* data_;
 };
 
-PanelKernel KernelOf(const MatMulKernels& t, DType type) {
-  switch (type) {
-    case DType::kF32:
-      return t.f32;
-    case DType::kF16:
-      return t.f16;
-    case DType::kBF16:
-      return t.bf16;
-    case DType::kQ8_0:
-      return t.q8_0;
-    case DType::kQ4_0:
-      return t.q4_0;
-    case DType::kQ4_K:
-      return t.q4_k;
-    case DType::kQ5_K:
-      return t.q5_k;
-    default:
-      return t.q6_k;
-  }
-}
-
 class Guard : public testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(All, Guard, testing::ValuesIn(WeightMatrix::SupportedTypes()),
                          [](const auto& p) { return std::string(NameOf(p.param)); });
@@ -109,12 +88,12 @@ void RunGuarded(Isa isa, DType type, int64_t k, int64_t m, int64_t valid) {
   a.y = y.As<float>();
   a.y_stride = valid;
   a.valid_rows = valid;
-  KernelOf(kernels, type)(a);
+  PanelKernelFor(kernels, type)(a);
 
   std::vector<float> expected(static_cast<size_t>(m * valid));
   PanelArgs scalar = a;
   scalar.y = expected.data();
-  KernelOf(MatMulKernelsFor(Isa::kScalar), type)(scalar);
+  PanelKernelFor(MatMulKernelsFor(Isa::kScalar), type)(scalar);
   EXPECT_EQ(std::memcmp(a.y, expected.data(), expected.size() * 4), 0)
       << NameOf(isa) << " K " << k << " M " << m << " rows " << valid;
 }

@@ -13,29 +13,6 @@ namespace {
 constexpr int64_t kSweepBytes = 512 << 10;
 constexpr int64_t kMostSweepRows = 256;
 
-PanelKernel KernelFor(const MatMulKernels& kernels, DType type) {
-  switch (type) {
-    case DType::kF32:
-      return kernels.f32;
-    case DType::kF16:
-      return kernels.f16;
-    case DType::kBF16:
-      return kernels.bf16;
-    case DType::kQ8_0:
-      return kernels.q8_0;
-    case DType::kQ4_0:
-      return kernels.q4_0;
-    case DType::kQ4_K:
-      return kernels.q4_k;
-    case DType::kQ5_K:
-      return kernels.q5_k;
-    case DType::kQ6_K:
-      return kernels.q6_k;
-    default:
-      return nullptr;
-  }
-}
-
 int64_t SweepRows(int64_t columns) {
   const int64_t rows = kSweepBytes / std::max<int64_t>(columns, 1) / kTileColumns * kTileColumns;
   return std::clamp(rows, kTileColumns, kMostSweepRows);
@@ -51,9 +28,49 @@ int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
 
 }  // namespace
 
+PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type) {
+  switch (type) {
+    case DType::kF32:
+      return kernels.f32;
+    case DType::kF16:
+      return kernels.f16;
+    case DType::kBF16:
+      return kernels.bf16;
+    case DType::kQ8_0:
+      return kernels.q8_0;
+    case DType::kQ4_0:
+      return kernels.q4_0;
+    case DType::kQ4_1:
+      return kernels.q4_1;
+    case DType::kQ5_0:
+      return kernels.q5_0;
+    case DType::kQ5_1:
+      return kernels.q5_1;
+    case DType::kQ2_K:
+      return kernels.q2_k;
+    case DType::kQ3_K:
+      return kernels.q3_k;
+    case DType::kQ4_K:
+      return kernels.q4_k;
+    case DType::kQ5_K:
+      return kernels.q5_k;
+    case DType::kQ6_K:
+      return kernels.q6_k;
+    case DType::kIQ4_NL:
+      return kernels.iq4_nl;
+    case DType::kIQ4_XS:
+      return kernels.iq4_xs;
+    case DType::kMXFP4:
+      return kernels.mxfp4;
+    default:
+      return nullptr;
+  }
+}
+
 const MatMulKernels& MatMulKernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return kAvx512MatMulKernels;
+  if (isa == Isa::kAvxVnni) return kAvxVnniMatMulKernels;
   if (isa == Isa::kAvx2) return kAvx2MatMulKernels;
 #endif
   return kScalarMatMulKernels;
@@ -70,7 +87,7 @@ void MatMulPanels(const MatMulKernels& kernels, const WeightMatrix& w, const Act
                   MatrixView<float> y, int64_t first_panel, int64_t last_panel) {
   CHECK(x.columns() == w.columns() && y.rows == x.rows() && y.columns == w.rows());
   CHECK(y.stride >= y.columns && first_panel >= 0 && last_panel <= w.panels());
-  const PanelKernel kernel = KernelFor(kernels, w.type());
+  const PanelKernel kernel = PanelKernelFor(kernels, w.type());
   CHECK(kernel != nullptr);
   const int64_t sweep = SweepRows(w.columns());
   for (int64_t m = 0; m < x.rows(); m += sweep) {

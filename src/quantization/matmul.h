@@ -5,12 +5,14 @@
 // - Activations are quantised per row in groups of 256 along K (the last group may be shorter):
 // scale d = max|x| / 127,
 //   q = round-half-even(x / d) clamped to +-127, and int16 sums of q over every 16.
-// - Q8_0, Q4_0: per group, g = fma(float(dot of 32 int8 pairs), d_w, g) over its blocks in order,
-// from g = 0;
-//   then y = fma(g, d, y) over the groups in order, from y = 0.
-// - Q4_K, Q5_K: i = sum of sc * dot, j = sum of m * activation sums, in int32; g = fma(-dmin,
-// float(j), d_w * float(i)).
-// - Q6_K: i = sum of sc * dot over sub-blocks of 16, in int32; g = d_w * float(i).
+// - Q8_0, Q4_0, Q5_0, IQ4_NL, MXFP4: per group, g = fma(float(dot of 32 int8 pairs), d_w, g) over
+//   its blocks in order, from g = 0; then y = fma(g, d, y) over the groups in order, from y = 0.
+// - Q4_1, Q5_1: likewise, and after each block g = fma(float(sum of its 32 activations), m, g).
+// - Q4_K, Q5_K, Q2_K: i = sum of sc * dot, j = sum of m * activation sums, in int32; g = fma(-dmin,
+//   float(j), d_w * float(i)).
+// - Q6_K, Q3_K, IQ4_XS: i = sum of sc * dot over sub-blocks of 16 (IQ4_XS: 32), in int32;
+//   g = d_w * float(i).
+//   IQ4_NL, IQ4_XS and MXFP4 multiply the values that their codes stand for (matmul_kernels.h).
 // - F32, F16, BF16 weights with f32 activations: per group of 256, two partial sums s0 and s1 (even
 // and odd k), each a
 //   chain of fma from 0; then y = y + (s0 + s1) over the groups in order, from y = 0. Fma is exact

@@ -1,4 +1,4 @@
-// The table of AVX2 kernels, the float formats and the quantisation of activations.
+// The tables of AVX2 and AVX-VNNI kernels, the float formats and the quantisation of activations.
 #include "quantization/matmul_avx2.h"
 
 #include <immintrin.h>
@@ -173,6 +173,34 @@ const MatMulKernels kAvx2MatMulKernels = {
     .q4_k = avx2::PanelQ4_K,
     .q5_k = avx2::PanelQ5_K,
     .q6_k = avx2::PanelQ6_K,
+    .q4_1 = avx2::PanelQ4_1,
+    .q5_0 = avx2::PanelQ5_0,
+    .q5_1 = avx2::PanelQ5_1,
+    .q2_k = avx2::PanelQ2_K,
+    .q3_k = avx2::PanelQ3_K,
+    .iq4_nl = avx2::PanelIQ4_NL,
+    .iq4_xs = avx2::PanelIQ4_XS,
+    .mxfp4 = avx2::PanelMXFP4,
+};
+
+const MatMulKernels kAvxVnniMatMulKernels = {
+    .quantize_activations = QuantizeActivations,
+    .f32 = FloatPanel<F32>,
+    .f16 = FloatPanel<F16>,
+    .bf16 = FloatPanel<BF16>,
+    .q8_0 = avxvnni::PanelQ8_0,
+    .q4_0 = avxvnni::PanelQ4_0,
+    .q4_k = avxvnni::PanelQ4_K,
+    .q5_k = avxvnni::PanelQ5_K,
+    .q6_k = avxvnni::PanelQ6_K,
+    .q4_1 = avxvnni::PanelQ4_1,
+    .q5_0 = avxvnni::PanelQ5_0,
+    .q5_1 = avxvnni::PanelQ5_1,
+    .q2_k = avxvnni::PanelQ2_K,
+    .q3_k = avxvnni::PanelQ3_K,
+    .iq4_nl = avxvnni::PanelIQ4_NL,
+    .iq4_xs = avxvnni::PanelIQ4_XS,
+    .mxfp4 = avxvnni::PanelMXFP4,
 };
 
 }  // namespace millrace

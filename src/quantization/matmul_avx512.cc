@@ -143,6 +143,14 @@ const MatMulKernels kAvx512MatMulKernels = {
     .q4_k = avx512::PanelQ4_K,
     .q5_k = avx512::PanelQ5_K,
     .q6_k = avx512::PanelQ6_K,
+    .q4_1 = avx512::PanelQ4_1,
+    .q5_0 = avx512::PanelQ5_0,
+    .q5_1 = avx512::PanelQ5_1,
+    .q2_k = avx512::PanelQ2_K,
+    .q3_k = avx512::PanelQ3_K,
+    .iq4_nl = avx512::PanelIQ4_NL,
+    .iq4_xs = avx512::PanelIQ4_XS,
+    .mxfp4 = avx512::PanelMXFP4,
 };
 
 }  // namespace millrace

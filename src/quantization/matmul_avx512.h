@@ -8,8 +8,16 @@ namespace millrace::avx512 {
 
 void PanelQ8_0(const PanelArgs& args);
 void PanelQ4_0(const PanelArgs& args);
+void PanelQ4_1(const PanelArgs& args);
+void PanelQ5_0(const PanelArgs& args);
+void PanelQ5_1(const PanelArgs& args);
+void PanelIQ4_NL(const PanelArgs& args);
+void PanelMXFP4(const PanelArgs& args);
 void PanelQ4_K(const PanelArgs& args);
 void PanelQ5_K(const PanelArgs& args);
 void PanelQ6_K(const PanelArgs& args);
+void PanelQ2_K(const PanelArgs& args);
+void PanelQ3_K(const PanelArgs& args);
+void PanelIQ4_XS(const PanelArgs& args);
 
 }  // namespace millrace::avx512

@@ -157,6 +157,56 @@ TEST_P(ExactMatMul, OnlyTheGivenPanelsAndColumnsAreWritten) {
   }
 }
 
+// Every block of one byte pattern, so that the extreme codes of every format stand side by side,
+// against activations that are all at the end of their range: nothing may saturate on the way.
+TEST_P(ExactMatMul, ExtremeCodesDoNotSaturate) {
+  if (IsFloat(type())) GTEST_SKIP() << "integer formats only";
+  const int64_t n = 16, k = 512, m = 3;
+  const size_t block_bytes = static_cast<size_t>(InfoOf(type()).block_bytes);
+  std::vector<float> x(static_cast<size_t>(m * k), 1.0f);
+  for (int64_t i = 0; i < k; ++i) {
+    x[static_cast<size_t>(k + i)] = -1.0f;
+    x[static_cast<size_t>(2 * k + i)] = i % 2 == 0 ? 1.0f : -1.0f;
+  }
+  for (int pattern : {0x00, 0xff, 0x0f, 0xf0, 0x77, 0x88, 0x80, 0x7f}) {
+    const auto random = RandomBlocks(type(), n, k, 13);
+    auto source = random;
+    for (size_t i = 0; i < source.size(); ++i) {
+      // The first and last four bytes keep the scales that are floats.
+      const size_t at = i % block_bytes;
+      if (at >= 4 && at < block_bytes - 4) source[i] = static_cast<std::byte>(pattern);
+    }
+    auto w = WeightMatrix::Pack(type(), n, k, source, one_);
+    ASSERT_TRUE(w.ok());
+    const auto expected = Multiply(Isa::kScalar, one_, *w, x.data(), m);
+    for (Isa isa : SupportedIsas()) {
+      ASSERT_TRUE(SameBits(Multiply(isa, one_, *w, x.data(), m), expected))
+          << NameOf(isa) << " with bytes " << pattern;
+    }
+  }
+}
+
+// Every exponent of MXFP4, the denormal scales among them.
+TEST(Mxfp4Exponents, AllAgree) {
+  ThreadPool one(1);
+  const int64_t n = 16, k = 512;
+  auto source = RandomBlocks(DType::kMXFP4, n, k, 14);
+  for (size_t i = 0; i < source.size() / 17; ++i) source[17 * i] = static_cast<std::byte>(i & 255);
+  const auto w = WeightMatrix::Pack(DType::kMXFP4, n, k, source, one);
+  ASSERT_TRUE(w.ok());
+  const auto x = RandomFloats(k, 15);
+  const auto expected = Multiply(Isa::kScalar, one, *w, x.data(), 1);
+  EXPECT_TRUE(std::any_of(expected.begin(), expected.end(),
+                          [](float y) { return std::isfinite(y) && y != 0.0f; }));
+  for (Isa isa : SupportedIsas()) {
+    const auto y = Multiply(isa, one, *w, x.data(), 1);
+    for (size_t i = 0; i < y.size(); ++i) {
+      EXPECT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
+          << NameOf(isa) << " row " << i;
+    }
+  }
+}
+
 // A group with an infinity or NaN poisons its own row alone; extremes of magnitude do no harm.
 TEST_P(ExactMatMul, NonFiniteActivationsStayInTheirRow) {
   const int64_t n = 20, k = 512, m = 12;

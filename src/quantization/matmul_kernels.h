@@ -7,19 +7,45 @@
 
 namespace millrace {
 
+enum class DType : uint32_t;  // base/dtype.h
+
 // Bytes within a packed group; see packed_layout.h.
-constexpr int64_t kSmallCodes = 256;  // Q8_0, Q4_0: the codes, after eight vectors of d
+constexpr int64_t kSmallCodes = 256;  // blocks of 32: what follows eight vectors of d
+constexpr int64_t kSmallMins = 256;   // Q4_1, Q5_1: eight vectors of m
+constexpr int64_t kSmallMinCodes = 512;
+constexpr int64_t kMxfp4Codes = 128;  // after eight vectors of one-byte exponents
 constexpr int64_t kQ8GroupBytes = 4352;
-constexpr int64_t kQ4GroupBytes = 2304;
-constexpr int64_t kAffineD = 0;  // Q4_K, Q5_K
+constexpr int64_t kQ4GroupBytes = 2304;  // Q4_0, IQ4_NL
+constexpr int64_t kQ41GroupBytes = 2560;
+constexpr int64_t kQ50GroupBytes = 2816;
+constexpr int64_t kQ51GroupBytes = 3072;
+constexpr int64_t kMxfp4GroupBytes = 2176;
+constexpr int64_t kQ5BlockBytes = 320;  // Q5_0, Q5_1: high bits, then codes at 64
+constexpr int64_t kAffineD = 0;         // Q4_K, Q5_K, Q2_K
 constexpr int64_t kAffineMin = 32;
 constexpr int64_t kAffineScales = 64;
 constexpr int64_t kAffineRest = 256;  // Q4_K: the codes. Q5_K: the high bits, then the codes at 768
 constexpr int64_t kQ4KGroupBytes = 2304;
 constexpr int64_t kQ5KGroupBytes = 2816;
+constexpr int64_t kQ2Scales = 64;
+constexpr int64_t kQ2Codes = 320;
+constexpr int64_t kQ2KGroupBytes = 1344;
+constexpr int64_t kQ3Codes = 512;  // after the high bits
+constexpr int64_t kQ3Scales = 1536;
+constexpr int64_t kQ3KGroupBytes = 1728;
 constexpr int64_t kQ6High = 2048;
 constexpr int64_t kQ6Scales = 3072;
 constexpr int64_t kQ6GroupBytes = 3328;
+constexpr int64_t kIq4XsHigh = 32;
+constexpr int64_t kIq4XsLow = 64;
+constexpr int64_t kIq4XsCodes = 128;
+constexpr int64_t kIq4XsGroupBytes = 2176;
+
+// What the sixteen codes of IQ4_NL and IQ4_XS, and those of MXFP4 (twice the values), stand for.
+alignas(16) constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
+alignas(16) constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                 0, -1, -2, -3, -4, -6, -8, -12};
 
 constexpr int64_t kActivationGroup = 256;  // elements of K that share one activation scale
 constexpr int64_t kTileColumns = 8;        // activation rows side by side in a tile
@@ -69,10 +95,22 @@ struct MatMulKernels {
   PanelKernel q4_k = nullptr;
   PanelKernel q5_k = nullptr;
   PanelKernel q6_k = nullptr;
+  PanelKernel q4_1 = nullptr;
+  PanelKernel q5_0 = nullptr;
+  PanelKernel q5_1 = nullptr;
+  PanelKernel q2_k = nullptr;
+  PanelKernel q3_k = nullptr;
+  PanelKernel iq4_nl = nullptr;
+  PanelKernel iq4_xs = nullptr;
+  PanelKernel mxfp4 = nullptr;
 };
+
+// Null for a type that has none.
+PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type);
 
 extern const MatMulKernels kScalarMatMulKernels;
 extern const MatMulKernels kAvx2MatMulKernels;
+extern const MatMulKernels kAvxVnniMatMulKernels;
 extern const MatMulKernels kAvx512MatMulKernels;
 
 }  // namespace millrace

@@ -22,8 +22,9 @@ constexpr int64_t kLanes = 16;
 struct RowGroup {
   int16_t code[256];
   int32_t scale[16];
-  int32_t min[8];
+  int32_t min[16];
   float d[8];
+  float m[8];
   float dmin;
 };
 
@@ -44,27 +45,86 @@ int32_t Dot(const int16_t* codes, const int8_t* x, int n) {
   return sum;
 }
 
+// Blocks of 32 with a scale in floats: how many of them the group holds.
+int64_t SmallBlocks(const PanelArgs& a, int64_t group) {
+  return std::min<int64_t>(8, a.columns / 32 - group * 8);
+}
+
 struct Q8_0 {
-  static constexpr bool kSmallBlocks = true;
+  static constexpr bool kSmallBlocks = true, kMins = false;
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
     const uint8_t* p = a.panel + group * kQ8GroupBytes;
-    const int64_t count = std::min<int64_t>(256, a.columns - group * 256);
-    for (int64_t b = 0; b < count / 32; ++b) row.d[b] = Half(p + b * 32, lane);
-    for (int64_t k = 0; k < count; ++k) {
+    const int64_t blocks = SmallBlocks(a, group);
+    for (int64_t b = 0; b < blocks; ++b) row.d[b] = Half(p + b * 32, lane);
+    for (int64_t k = 0; k < 32 * blocks; ++k) {
       row.code[k] = static_cast<int16_t>(ByteOf(p + kSmallCodes, k, lane) - 128);
     }
   }
 };
 
-struct Q4_0 {
-  static constexpr bool kSmallBlocks = true;
+// Element k of blocks whose 16 bytes hold element j (low nibble) and j + 16.
+int SmallNibble(const uint8_t* codes, int64_t k, int64_t lane) {
+  return ByteOf(codes, k / 32 * 16 + k % 16, lane) >> (k % 32 / 16 * 4) & 15;
+}
+
+int SignedQ4(int nibble) { return nibble - 8; }
+int UnsignedQ4(int nibble) { return nibble; }
+int Iq4Value(int nibble) { return kIq4Values[nibble]; }
+int Mxfp4Value(int nibble) { return kMxfp4Values[nibble]; }
+
+// Q4_0, IQ4_NL and, with minimums, Q4_1.
+template <int (*kValue)(int), bool kWithMins>
+struct SmallQ4 {
+  static constexpr bool kSmallBlocks = true, kMins = kWithMins;
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
-    const uint8_t* p = a.panel + group * kQ4GroupBytes;
-    const int64_t count = std::min<int64_t>(256, a.columns - group * 256);
-    for (int64_t b = 0; b < count / 32; ++b) row.d[b] = Half(p + b * 32, lane);
-    for (int64_t k = 0; k < count; ++k) {
-      const int byte = ByteOf(p + kSmallCodes, k / 32 * 16 + k % 16, lane);
-      row.code[k] = static_cast<int16_t>((byte >> (k % 32 / 16 * 4) & 15) - 8);
+    const uint8_t* p = a.panel + group * (kMins ? kQ41GroupBytes : kQ4GroupBytes);
+    const uint8_t* codes = p + (kMins ? kSmallMinCodes : kSmallCodes);
+    const int64_t blocks = SmallBlocks(a, group);
+    for (int64_t b = 0; b < blocks; ++b) {
+      row.d[b] = Half(p + b * 32, lane);
+      if (kMins) row.m[b] = Half(p + kSmallMins + b * 32, lane);
+    }
+    for (int64_t k = 0; k < 32 * blocks; ++k) {
+      row.code[k] = static_cast<int16_t>(kValue(SmallNibble(codes, k, lane)));
+    }
+  }
+};
+using Q4_0 = SmallQ4<SignedQ4, false>;
+using Q4_1 = SmallQ4<UnsignedQ4, true>;
+using IQ4_NL = SmallQ4<Iq4Value, false>;
+
+struct MXFP4 {
+  static constexpr bool kSmallBlocks = true, kMins = false;
+  // 2^(e - 128), the codes being twice the values; the two smallest are denormal.
+  static float Scale(uint32_t e) {
+    return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+  }
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kMxfp4GroupBytes;
+    const int64_t blocks = SmallBlocks(a, group);
+    for (int64_t b = 0; b < blocks; ++b) row.d[b] = Scale(p[b * kLanes + lane]);
+    for (int64_t k = 0; k < 32 * blocks; ++k) {
+      row.code[k] = static_cast<int16_t>(Mxfp4Value(SmallNibble(p + kMxfp4Codes, k, lane)));
+    }
+  }
+};
+
+// Q5_0 (codes less 16) and Q5_1 (with minimums): bit j of a block's dword of high bits is that of
+// element j.
+template <bool kWithMins>
+struct SmallQ5 {
+  static constexpr bool kSmallBlocks = true, kMins = kWithMins;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * (kMins ? kQ51GroupBytes : kQ50GroupBytes);
+    const uint8_t* rest = p + (kMins ? kSmallMinCodes : kSmallCodes);
+    for (int64_t b = 0; b < SmallBlocks(a, group); ++b, rest += kQ5BlockBytes) {
+      row.d[b] = Half(p + b * 32, lane);
+      if (kMins) row.m[b] = Half(p + kSmallMins + b * 32, lane);
+      for (int64_t k = 0; k < 32; ++k) {
+        const int high = ByteOf(rest, k / 8, lane) >> (k % 8) & 1;
+        const int code = SmallNibble(rest + 64, k, lane) | high << 4;
+        row.code[32 * b + k] = static_cast<int16_t>(kMins ? code : code - 16);
+      }
     }
   }
 };
@@ -79,7 +139,7 @@ void DecodeAffine(const uint8_t* p, int64_t lane, RowGroup& row) {
   const ScalesAndMins s = UnpackScalesAndMins(bytes);
   for (int b = 0; b < 8; ++b) {
     row.scale[2 * b] = row.scale[2 * b + 1] = s.scale[b];
-    row.min[b] = s.min[b];
+    row.min[2 * b] = row.min[2 * b + 1] = s.min[b];
   }
 }
 
@@ -88,7 +148,7 @@ int NibbleOf(const uint8_t* codes, int64_t k, int64_t lane) {
 }
 
 struct Q4_K {
-  static constexpr bool kSmallBlocks = false;
+  static constexpr bool kSmallBlocks = false, kMins = true;
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
     const uint8_t* p = a.panel + group * kQ4KGroupBytes;
     DecodeAffine(p, lane, row);
@@ -99,7 +159,7 @@ struct Q4_K {
 };
 
 struct Q5_K {
-  static constexpr bool kSmallBlocks = false;
+  static constexpr bool kSmallBlocks = false, kMins = true;
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
     const uint8_t* p = a.panel + group * kQ5KGroupBytes;
     DecodeAffine(p, lane, row);
@@ -111,10 +171,9 @@ struct Q5_K {
 };
 
 struct Q6_K {
-  static constexpr bool kSmallBlocks = false;
+  static constexpr bool kSmallBlocks = false, kMins = false;
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
     row.d[0] = Half(a.panel + group * 32, lane);
-    row.dmin = 0.0f;
     const uint8_t* p = a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ6GroupBytes;
     for (int64_t s = 0; s < 16; ++s) {
       row.scale[s] = static_cast<int8_t>(p[kQ6Scales + s * kLanes + lane]);
@@ -125,25 +184,82 @@ struct Q6_K {
       const int high = ByteOf(p + kQ6High, half * 32 + l, lane) >> (quarter * 2) & 3;
       row.code[k] = static_cast<int16_t>((low | high << 4) - 32);
     }
-    std::fill(row.min, row.min + 8, 0);
   }
 };
 
-float SmallBlocksGroup(const RowGroup& w, const int8_t* x, int64_t blocks) {
+// The two low bits of element k of Q2_K and Q3_K.
+int CrumbOf(const uint8_t* codes, int64_t k, int64_t lane) {
+  return ByteOf(codes, k / 128 * 32 + k % 32, lane) >> (k % 128 / 32 * 2) & 3;
+}
+
+struct Q2_K {
+  static constexpr bool kSmallBlocks = false, kMins = true;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kQ2KGroupBytes;
+    row.d[0] = Half(p + kAffineD, lane);
+    row.dmin = Half(p + kAffineMin, lane);
+    for (int64_t s = 0; s < 16; ++s) {
+      const int both = p[kQ2Scales + s * kLanes + lane];
+      row.scale[s] = both & 15;
+      row.min[s] = both >> 4;
+    }
+    for (int64_t k = 0; k < 256; ++k) {
+      row.code[k] = static_cast<int16_t>(CrumbOf(p + kQ2Codes, k, lane));
+    }
+  }
+};
+
+struct Q3_K {
+  static constexpr bool kSmallBlocks = false, kMins = false;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    row.d[0] = Half(a.panel + group * 32, lane);
+    const uint8_t* p = a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ3KGroupBytes;
+    for (int64_t s = 0; s < 16; ++s) {
+      const int low = ByteOf(p + kQ3Scales, s % 8, lane) >> (s / 8 * 4) & 15;
+      const int top = ByteOf(p + kQ3Scales, 8 + s % 4, lane) >> (s / 4 * 2) & 3;
+      row.scale[s] = (low | top << 4) - 32;
+    }
+    for (int64_t k = 0; k < 256; ++k) {
+      const int high = ByteOf(p, k % 32, lane) >> (k / 32) & 1;
+      row.code[k] = static_cast<int16_t>((CrumbOf(p + kQ3Codes, k, lane) | high << 2) - 4);
+    }
+  }
+};
+
+struct IQ4_XS {
+  static constexpr bool kSmallBlocks = false, kMins = false;
+  static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
+    const uint8_t* p = a.panel + group * kIq4XsGroupBytes;
+    row.d[0] = Half(p, lane);
+    for (int64_t b = 0; b < 8; ++b) {
+      const int low = ByteOf(p + kIq4XsLow, b / 2, lane) >> (b % 2 * 4) & 15;
+      const int top = p[kIq4XsHigh + 2 * lane + b / 4] >> (b % 4 * 2) & 3;
+      row.scale[2 * b] = row.scale[2 * b + 1] = (low | top << 4) - 32;
+    }
+    for (int64_t k = 0; k < 256; ++k) {
+      row.code[k] = static_cast<int16_t>(Iq4Value(SmallNibble(p + kIq4XsCodes, k, lane)));
+    }
+  }
+};
+
+template <bool kMins>
+float SmallBlocksGroup(const RowGroup& w, const int8_t* x, const int16_t* sums, int64_t blocks) {
   float g = 0.0f;
   for (int64_t b = 0; b < blocks; ++b) {
     g = __builtin_fmaf(static_cast<float>(Dot(w.code + 32 * b, x + 32 * b, 32)), w.d[b], g);
+    if (kMins) g = __builtin_fmaf(static_cast<float>(sums[2 * b] + sums[2 * b + 1]), w.m[b], g);
   }
   return g;
 }
 
+template <bool kMins>
 float SuperBlockGroup(const RowGroup& w, const int8_t* x, const int16_t* sums) {
   int32_t i = 0, j = 0;
-  for (int s = 0; s < 16; ++s) {
-    i += w.scale[s] * Dot(w.code + 16 * s, x + 16 * s, 16);
-    j += w.min[s / 2] * sums[s];
-  }
-  return __builtin_fmaf(-w.dmin, static_cast<float>(j), w.d[0] * static_cast<float>(i));
+  for (int s = 0; s < 16; ++s) i += w.scale[s] * Dot(w.code + 16 * s, x + 16 * s, 16);
+  const float g = w.d[0] * static_cast<float>(i);
+  if (!kMins) return g;
+  for (int s = 0; s < 16; ++s) j += w.min[s] * sums[s];
+  return __builtin_fmaf(-w.dmin, static_cast<float>(j), g);
 }
 
 template <class Format>
@@ -153,12 +269,12 @@ void IntegerPanel(const PanelArgs& a) {
   for (int64_t lane = 0; lane < a.valid_rows; ++lane) {
     for (int64_t group = 0; group < a.groups; ++group) {
       Format::Decode(a, group, lane, row);
-      const int64_t blocks = std::min<int64_t>(8, a.columns / 32 - group * 8);
+      const int64_t blocks = SmallBlocks(a, group);
       for (int64_t m = 0; m < a.m; ++m) {
         const int8_t* x = a.values + m * a.padded + group * 256;
         const int16_t* sums = a.sums + m * (a.padded / 16) + group * 16;
-        const float g =
-            Format::kSmallBlocks ? SmallBlocksGroup(row, x, blocks) : SuperBlockGroup(row, x, sums);
+        const float g = Format::kSmallBlocks ? SmallBlocksGroup<Format::kMins>(row, x, sums, blocks)
+                                             : SuperBlockGroup<Format::kMins>(row, x, sums);
         float& y = a.y[m * a.y_stride + lane];
         y = __builtin_fmaf(g, a.scales[m * a.groups + group], y);
       }
@@ -242,6 +358,14 @@ const MatMulKernels kScalarMatMulKernels = {
     .q4_k = IntegerPanel<Q4_K>,
     .q5_k = IntegerPanel<Q5_K>,
     .q6_k = IntegerPanel<Q6_K>,
+    .q4_1 = IntegerPanel<Q4_1>,
+    .q5_0 = IntegerPanel<SmallQ5<false>>,
+    .q5_1 = IntegerPanel<SmallQ5<true>>,
+    .q2_k = IntegerPanel<Q2_K>,
+    .q3_k = IntegerPanel<Q3_K>,
+    .iq4_nl = IntegerPanel<IQ4_NL>,
+    .iq4_xs = IntegerPanel<IQ4_XS>,
+    .mxfp4 = IntegerPanel<MXFP4>,
 };
 
 }  // namespace millrace

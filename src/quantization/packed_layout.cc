@@ -25,16 +25,37 @@ void LayOutFloats(PackedLayout& layout, int64_t element) {
   layout.panel_bytes = RoundUp(RoundUp(layout.row_bytes, element) * kLanes, 64);
 }
 
-// Q8_0 and Q4_0: groups of eight blocks of 32.
-void LayOutSmallBlocks(PackedLayout& layout, int64_t code_bytes, uint8_t flip) {
+// Blocks of 32: a run of 2-byte (or, for MXFP4, 1-byte) scales, perhaps minimums, perhaps a dword
+// of high bits, codes.
+struct SmallBlock {
+  int64_t scale_bytes = 2;
+  bool min = false;
+  int64_t high_bytes = 0;
+  int64_t code_bytes = 16;
+  uint8_t flip = 0;
+};
+
+void LayOutSmallBlocks(PackedLayout& layout, const SmallBlock& block) {
   layout.group_blocks = 8;
-  const int64_t block_codes = code_bytes * kLanes;
-  const int64_t group_bytes = kSmallCodes + 8 * block_codes;
-  AddField(layout, {0, 2, 2, 0, group_bytes, 2 * kLanes, 0});
-  AddField(layout, {2, code_bytes, 4, kSmallCodes, group_bytes, block_codes, flip});
+  const int64_t scales = block.scale_bytes * kLanes;  // of one block
+  const int64_t header = 8 * scales * (block.min ? 2 : 1);
+  const int64_t block_codes = (block.high_bytes + block.code_bytes) * kLanes;
+  const int64_t group_bytes = header + 8 * block_codes;
+  AddField(layout, {0, block.scale_bytes, block.scale_bytes, 0, group_bytes, scales, 0});
+  int64_t offset = block.scale_bytes;
+  if (block.min) {
+    AddField(layout, {offset, 2, 2, 8 * scales, group_bytes, scales, 0});
+    offset += 2;
+  }
+  if (block.high_bytes > 0) {
+    AddField(layout, {offset, block.high_bytes, 4, header, group_bytes, block_codes, 0});
+    offset += block.high_bytes;
+  }
+  AddField(layout, {offset, block.code_bytes, 4, header + block.high_bytes * kLanes, group_bytes,
+                    block_codes, block.flip});
   const int64_t tail = layout.blocks % 8;
   layout.panel_bytes =
-      layout.blocks / 8 * group_bytes + (tail == 0 ? 0 : kSmallCodes + tail * block_codes);
+      layout.blocks / 8 * group_bytes + (tail == 0 ? 0 : header + tail * block_codes);
 }
 
 // Q4_K and Q5_K; the latter has 32 bytes of high bits.
@@ -55,6 +76,31 @@ void LayOutQ6_K(PackedLayout& layout) {
   AddField(layout, {192, 16, 1, header + kQ6Scales, kQ6GroupBytes, 0, 0});
   AddField(layout, {208, 2, 2, 0, 2 * kLanes, 0, 0});
   layout.panel_bytes = header + layout.blocks * kQ6GroupBytes;
+}
+
+void LayOutQ2_K(PackedLayout& layout) {
+  AddField(layout, {80, 2, 2, kAffineD, kQ2KGroupBytes, 0, 0});
+  AddField(layout, {82, 2, 2, kAffineMin, kQ2KGroupBytes, 0, 0});
+  AddField(layout, {0, 16, 1, kQ2Scales, kQ2KGroupBytes, 0, 0});
+  AddField(layout, {16, 64, 4, kQ2Codes, kQ2KGroupBytes, 0, 0});
+  layout.panel_bytes = layout.blocks * kQ2KGroupBytes;
+}
+
+void LayOutQ3_K(PackedLayout& layout) {
+  const int64_t header = RoundUp(layout.blocks * 2 * kLanes, 64);
+  AddField(layout, {0, 32, 4, header, kQ3KGroupBytes, 0, 0});
+  AddField(layout, {32, 64, 4, header + kQ3Codes, kQ3KGroupBytes, 0, 0});
+  AddField(layout, {96, 12, 4, header + kQ3Scales, kQ3KGroupBytes, 0, 0});
+  AddField(layout, {108, 2, 2, 0, 2 * kLanes, 0, 0});
+  layout.panel_bytes = header + layout.blocks * kQ3KGroupBytes;
+}
+
+void LayOutIQ4_XS(PackedLayout& layout) {
+  AddField(layout, {0, 2, 2, 0, kIq4XsGroupBytes, 0, 0});
+  AddField(layout, {2, 2, 2, kIq4XsHigh, kIq4XsGroupBytes, 0, 0});
+  AddField(layout, {4, 4, 4, kIq4XsLow, kIq4XsGroupBytes, 0, 0});
+  AddField(layout, {8, 128, 4, kIq4XsCodes, kIq4XsGroupBytes, 0, 0});
+  layout.panel_bytes = layout.blocks * kIq4XsGroupBytes;
 }
 
 int64_t FieldStart(const PackedLayout& layout, const PackedField& field, int64_t block) {
@@ -104,10 +150,32 @@ PackedLayout MakePackedLayout(DType type, int64_t columns) {
       LayOutFloats(layout, 2);
       break;
     case DType::kQ8_0:
-      LayOutSmallBlocks(layout, 32, 0x80);
+      LayOutSmallBlocks(layout, {.code_bytes = 32, .flip = 0x80});
       break;
     case DType::kQ4_0:
-      LayOutSmallBlocks(layout, 16, 0);
+    case DType::kIQ4_NL:
+      LayOutSmallBlocks(layout, {});
+      break;
+    case DType::kQ4_1:
+      LayOutSmallBlocks(layout, {.min = true});
+      break;
+    case DType::kQ5_0:
+      LayOutSmallBlocks(layout, {.high_bytes = 4});
+      break;
+    case DType::kQ5_1:
+      LayOutSmallBlocks(layout, {.min = true, .high_bytes = 4});
+      break;
+    case DType::kMXFP4:
+      LayOutSmallBlocks(layout, {.scale_bytes = 1});
+      break;
+    case DType::kQ2_K:
+      LayOutQ2_K(layout);
+      break;
+    case DType::kQ3_K:
+      LayOutQ3_K(layout);
+      break;
+    case DType::kIQ4_XS:
+      LayOutIQ4_XS(layout);
       break;
     case DType::kQ4_K:
       LayOutAffine(layout, 0);

@@ -13,9 +13,18 @@
 //   Q6_K  d of all groups [groups][16]f16, padded to 64; then [g * 3328]: low [32][16][4], high
 //   [16][16][4], scales
 //         [16][16]i8
-//   Q8_0  panel[g * 4352]: d [8][16]f16, codes [8 b][8 t][16][4]; the last group holds only the
-//   codes it has Q4_0  panel[g * 2304]: d [8][16]f16, codes [8 b][4 t][16][4]; likewise F32
-//   [K][16]f32, F16 [K][16]f16, BF16 [K / 2 rounded up][16][2]bf16
+//   Q2_K  panel[g * 1344]: d [16]f16, dmin [16]f16, scales [16][16]u8, codes [16][16][4]
+//   Q3_K  d of all groups as in Q6_K; then [g * 1728]: high [8][16][4], codes [16][16][4], scales
+//         [3][16][4]
+//   IQ4_XS  panel[g * 2176]: d [16]f16, high scales [16]u16, low scales [16][4], codes [32][16][4]
+// Blocks of 32 in groups of eight; the last group holds all scales but only the codes it has:
+//   Q8_0  panel[g * 4352]: d [8][16]f16, codes [8 b][8 t][16][4]
+//   Q4_0, IQ4_NL  panel[g * 2304]: d [8][16]f16, codes [8 b][4 t][16][4]
+//   Q4_1  panel[g * 2560]: d [8][16]f16, m [8][16]f16, codes [8 b][4 t][16][4]
+//   Q5_0  panel[g * 2816]: d [8][16]f16, then [8 b]: high bits [16][4], codes [4 t][16][4]
+//   Q5_1  panel[g * 3072]: d [8][16]f16, m [8][16]f16, then as Q5_0
+//   MXFP4 panel[g * 2176]: exponents [8][16]u8, codes [8 b][4 t][16][4]
+// Floats: F32 [K][16]f32, F16 [K][16]f16, BF16 [K / 2 rounded up][16][2]bf16
 #pragma once
 
 #include <array>
@@ -26,6 +35,9 @@
 #include "base/dtype.h"
 
 namespace millrace {
+
+// Raised whenever the bytes of a packed panel change, so that panels kept on disk are made anew.
+inline constexpr uint32_t kPackedLayoutVersion = 1;
 
 struct PackedField {
   int64_t block_offset = 0;  // bytes from the block's start

@@ -168,9 +168,9 @@ TEST(WeightMatrix, PackedSizeIsTheFilesWithinTwoPercent) {
 
 TEST(WeightMatrix, UnsupportedTypeNamesItselfAndTheChoices) {
   ThreadPool pool(1);
-  const auto w = WeightMatrix::Pack(DType::kQ2_K, 16, 256, {}, pool);
+  const auto w = WeightMatrix::Pack(DType::kQ8_K, 16, 256, {}, pool);
   ASSERT_FALSE(w.ok());
-  EXPECT_NE(w.error().message.find("Q2_K"), std::string::npos);
+  EXPECT_NE(w.error().message.find("Q8_K"), std::string::npos);
   EXPECT_NE(w.error().message.find("Q4_K"), std::string::npos);
   EXPECT_EQ(w.error().kind, ErrorKind::kUnsupported);
 }

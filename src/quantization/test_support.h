@@ -30,9 +30,14 @@ inline std::vector<float> RandomFloats(int64_t count, uint64_t seed) {
   return x;
 }
 
-// Rows of normal weights of deviation 0.05, quantised.
+inline std::vector<std::byte> RandomBlocks(DType type, int64_t rows, int64_t columns,
+                                           uint64_t seed);
+
+// Rows of normal weights of deviation 0.05, quantised; arbitrary blocks where there is no quantiser
+// for the type.
 inline std::vector<std::byte> RandomWeights(DType type, int64_t rows, int64_t columns,
                                             uint64_t seed) {
+  if (!CanQuantize(type)) return RandomBlocks(type, rows, columns, seed);
   std::vector<float> x = RandomFloats(rows * columns, seed);
   for (float& v : x) v *= 0.05f;
   std::vector<std::byte> blocks(static_cast<size_t>(rows * RowBytes(type, columns)));
@@ -54,8 +59,29 @@ inline std::vector<std::byte> RandomBlocks(DType type, int64_t rows, int64_t col
     std::memcpy(blocks.data() + at, &h, sizeof(h));
   };
   for (size_t at = 0; at < blocks.size(); at += block_bytes) {
-    store(at + (type == DType::kQ6_K ? 208 : 0));
-    if (type == DType::kQ4_K || type == DType::kQ5_K) store(at + 2);
+    switch (type) {
+      case DType::kMXFP4:  // 2^-11 to 2^-4
+        blocks[at] = static_cast<std::byte>(117 + (rng.NextU64() & 7));
+        break;
+      case DType::kQ2_K:
+        store(at + 80);
+        store(at + 82);
+        break;
+      case DType::kQ3_K:
+        store(at + 108);
+        break;
+      case DType::kQ6_K:
+        store(at + 208);
+        break;
+      case DType::kQ4_1:
+      case DType::kQ5_1:
+      case DType::kQ4_K:
+      case DType::kQ5_K:
+        store(at + 2);
+        [[fallthrough]];
+      default:
+        store(at);
+    }
   }
   return blocks;
 }

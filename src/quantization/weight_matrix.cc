@@ -10,8 +10,10 @@
 namespace millrace {
 namespace {
 
-constexpr DType kSupported[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                                DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kSupported[] = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,
+                                DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1,
+                                DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
+                                DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 Error UnsupportedType(DType type) {
   std::string names;

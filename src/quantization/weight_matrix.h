@@ -28,7 +28,8 @@ inline constexpr int64_t kPanelRows = 16;
 
 class WeightMatrix {
  public:
-  // Types that Pack takes: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K.
+  // Types that Pack takes: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL,
+  // IQ4_XS and MXFP4.
   static std::span<const DType> SupportedTypes();
 
   // `source` holds rows x columns elements of `type` in GGUF order (row by row; `columns` is K, the

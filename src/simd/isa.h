@@ -11,12 +11,13 @@
 namespace millrace {
 
 enum class Isa {
-  kScalar,  // portable C++: the twin that defines every kernel's result
-  kAvx2,    // AVX2, FMA, F16C
-  kAvx512,  // AVX-512 F, BW, DQ, VL, VNNI and BF16 (Zen 4, Sapphire Rapids and later)
+  kScalar,   // portable C++: the twin that defines every kernel's result
+  kAvx2,     // AVX2, FMA, F16C
+  kAvxVnni,  // those and AVX-VNNI, the int8 dot product on 256 bits (Alder Lake, Zen 5 and later)
+  kAvx512,   // AVX-512 F, BW, DQ, VL, VNNI and BF16 (Zen 4, Sapphire Rapids and later)
 };
 
-std::string_view NameOf(Isa isa);  // "scalar", "avx2", "avx512"
+std::string_view NameOf(Isa isa);  // "scalar", "avx2", "avxvnni", "avx512"
 Isa DetectIsa();                   // the best this CPU and operating system run
 std::vector<Isa> SupportedIsas();  // from kScalar up to DetectIsa()
 // `forced` empty: DetectIsa(). An unknown name, or one that this CPU cannot run, is an error that
