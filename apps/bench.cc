@@ -1,12 +1,19 @@
 // millrace bench MODEL: tokens per second of prefill and decode over a grid of prompt, batch and
 // depth, with medians. Times the model itself (no scheduler, no sampling), as peers' bench tools
 // do.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "base/rng.h"
+#include "gguf/writer.h"
+#include "model/random_model.h"
 #include "model_loading.h"
 #include "reporting.h"
 #include "verbs.h"
@@ -16,6 +23,9 @@ namespace {
 
 struct BenchFlags {
   ModelFlags model;
+  std::string shape;            // a random model of this shape instead of a file
+  std::string type = "Q4_K_M";  // of its weights
+  std::string save;             // where to leave it
   std::vector<int32_t> prompts = {512};
   int32_t generate = 32;
   std::vector<int32_t> batches = {1};
@@ -154,8 +164,48 @@ Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& 
   return row;
 }
 
+// A file that is removed at the end of the scope.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
+  TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  TemporaryFile& operator=(TemporaryFile&&) = delete;
+  ~TemporaryFile() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove(path_, ignored);
+  }
+
+ private:
+  std::string path_;
+};
+
+// Writes the random model and has the flags load it. The file is kept where --save names one, else
+// it goes with the result.
+Result<TemporaryFile> WriteRandomModel(const BenchFlags& flags, ModelFlags& model_flags) {
+  if (!model_flags.model.empty()) return Error{"give a MODEL or --shape, not both"};
+  ASSIGN_OR_RETURN(const ModelShape* shape, FindShape(flags.shape));
+  ASSIGN_OR_RETURN(const TypeMix mix, ParseTypeMix(flags.type));
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+  if (error && flags.save.empty())
+    return Error{"there is no folder for temporary files: set TMPDIR, or give --save"};
+  const std::string name =
+      flags.shape + "-" + flags.type + "-" + std::to_string(getpid()) + ".gguf";
+  const std::string path = flags.save.empty() ? (folder / name).string() : flags.save;
+  GgufWriter writer;
+  AddRandomModel(*shape, mix, 1, writer);
+  RETURN_IF_ERROR(writer.WriteTo(path));
+  model_flags.model = path;
+  return TemporaryFile(flags.save.empty() ? path : std::string());
+}
+
 Status RunBench(const BenchFlags& flags) {
   ModelFlags model_flags = flags.model;
+  std::optional<TemporaryFile> temporary;
+  if (!flags.shape.empty()) {
+    ASSIGN_OR_RETURN(TemporaryFile written, WriteRandomModel(flags, model_flags));
+    temporary.emplace(std::move(written));
+  }
   const int32_t prompt = *std::max_element(flags.prompts.begin(), flags.prompts.end());
   const int32_t depth = *std::max_element(flags.depths.begin(), flags.depths.end());
   model_flags.context = std::max(model_flags.context, depth + std::max(prompt, flags.generate));
@@ -192,6 +242,11 @@ void AddBenchVerb(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<BenchFlags>();
   auto* verb = app.add_subcommand("bench", "Measure tokens per second of prefill and decode");
   AddModelFlags(*verb, flags->model);
+  verb->add_option("--shape", flags->shape,
+                   "random weights instead of a MODEL: llama-1b, llama-8b, qwen3-4b, tiny");
+  verb->add_option("--type", flags->type, "with --shape: Q4_K_M, Q5_K_M, Q8_0, F16, ...")
+      ->capture_default_str();
+  verb->add_option("--save", flags->save, "with --shape: keep the model in this file");
   verb->add_option("--prompt", flags->prompts, "prompt lengths, such as 512,4096")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 22));

@@ -204,10 +204,32 @@ void GgufWriter::AddRaw(std::string_view key, std::span<const std::byte> kind_an
 
 void GgufWriter::AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
                            std::span<const std::byte> data) {
-  CHECK(!name.empty() && name.size() <= kGgufMaxNameBytes);
-  for (const Tensor& tensor : tensors_) CHECK(tensor.name != name);
-  CHECK(static_cast<int64_t>(data.size()) == TensorBytes(type, shape));
-  tensors_.push_back({std::string(name), type, {shape.begin(), shape.end()}, data});
+  AddTensorEntry(
+      {std::string(name), type, {shape.begin(), shape.end()}, data.size(), data, nullptr});
+}
+
+void GgufWriter::AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
+                           std::function<void(std::span<std::byte>)> produce) {
+  AddTensorEntry({std::string(name),
+                  type,
+                  {shape.begin(), shape.end()},
+                  static_cast<size_t>(TensorBytes(type, shape)),
+                  {},
+                  std::move(produce)});
+}
+
+void GgufWriter::AddTensorEntry(Tensor tensor) {
+  CHECK(!tensor.name.empty() && tensor.name.size() <= kGgufMaxNameBytes);
+  for (const Tensor& other : tensors_) CHECK(other.name != tensor.name);
+  CHECK(static_cast<int64_t>(tensor.bytes) == TensorBytes(tensor.type, tensor.shape));
+  tensors_.push_back(std::move(tensor));
+}
+
+std::span<const std::byte> GgufWriter::DataOf(const Tensor& tensor, Bytes& scratch) {
+  if (!tensor.produce) return tensor.data;
+  scratch.resize(tensor.bytes);
+  tensor.produce(scratch);
+  return scratch;
 }
 
 std::vector<std::byte> GgufWriter::Header() const {
@@ -227,7 +249,7 @@ std::vector<std::byte> GgufWriter::Header() const {
     for (int64_t size : tensor.shape) AppendScalar(out, static_cast<uint64_t>(size));
     AppendScalar(out, static_cast<uint32_t>(tensor.type));
     AppendScalar(out, offset);
-    offset += tensor.data.size() + PaddingAfter(tensor.data.size());
+    offset += tensor.bytes + PaddingAfter(tensor.bytes);
   }
   out.resize(out.size() + PaddingAfter(out.size()));
   return out;
@@ -235,9 +257,11 @@ std::vector<std::byte> GgufWriter::Header() const {
 
 std::vector<std::byte> GgufWriter::Serialize() const {
   Bytes out = Header();
+  Bytes scratch;
   for (const Tensor& tensor : tensors_) {
-    AppendBytes(out, tensor.data.data(), tensor.data.size());
-    out.resize(out.size() + PaddingAfter(tensor.data.size()));
+    const std::span<const std::byte> data = DataOf(tensor, scratch);
+    AppendBytes(out, data.data(), data.size());
+    out.resize(out.size() + PaddingAfter(data.size()));
   }
   return out;
 }
@@ -247,10 +271,11 @@ Status GgufWriter::WriteTo(const std::string& path) const {
   RETURN_IF_ERROR(file.Open());
   RETURN_IF_ERROR(file.Write(Header()));
   const Bytes padding(alignment_);
+  Bytes scratch;
   for (const Tensor& tensor : tensors_) {
-    RETURN_IF_ERROR(file.Write(tensor.data));
+    RETURN_IF_ERROR(file.Write(DataOf(tensor, scratch)));
     const std::span<const std::byte> zeros(padding);
-    RETURN_IF_ERROR(file.Write(zeros.first(PaddingAfter(tensor.data.size()))));
+    RETURN_IF_ERROR(file.Write(zeros.first(PaddingAfter(tensor.bytes))));
   }
   return file.Commit();
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,11 @@ class GgufWriter {
   // shape[0] is the contiguous dimension. data.size() must be what shape and type say (CHECK).
   void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
                  std::span<const std::byte> data);
+  // The same for data that are made when they are needed: `produce` is given a buffer of exactly
+  // the tensor's bytes, once per Serialize or WriteTo, tensor after tensor, so that a file larger
+  // than memory can be written.
+  void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
+                 std::function<void(std::span<std::byte>)> produce);
 
   std::vector<std::byte> Serialize() const;
   // Atomic: `path` appears whole or not at all (a temporary file beside it, fsync, rename; removed
@@ -50,8 +56,13 @@ class GgufWriter {
     std::string name;
     DType type;
     std::vector<int64_t> shape;
-    std::span<const std::byte> data;
+    size_t bytes;
+    std::span<const std::byte> data;  // where nothing produces them
+    std::function<void(std::span<std::byte>)> produce;
   };
+  void AddTensorEntry(Tensor tensor);
+  // The tensor's data, in `scratch` if they are produced.
+  static std::span<const std::byte> DataOf(const Tensor& tensor, std::vector<std::byte>& scratch);
   void AddEntry(std::string_view key, std::vector<std::byte> encoded);
   // Everything before the tensors' data, padded to the alignment.
   std::vector<std::byte> Header() const;
