@@ -2,18 +2,27 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "openai_api/request_parser.h"
 
 namespace millrace::openai_internal {
 namespace {
 
-// The deepest nesting of brackets outside strings: counted on the text, before anything recursive
-// sees it.
-int DepthOf(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
+constexpr size_t kLongestShownName = 100;  // bytes of a client's text repeated in a message
+
+struct Extent {
+  int depth = 0;       // the deepest nesting of brackets outside strings
+  size_t members = 0;  // of the longest object, at least
+};
+
+// Counted on the text, before anything recursive or quadratic sees it. For a text that is not JSON
+// the numbers mean nothing, but then the parser refuses it.
+Extent Measure(std::string_view text) {
+  Extent extent;
+  std::vector<size_t> colons;  // of the objects and arrays that are open
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -23,21 +32,31 @@ int DepthOf(std::string_view text) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > deepest) deepest = depth;
+      colons.push_back(0);
+      extent.depth = std::max(extent.depth, static_cast<int>(colons.size()));
+      if (extent.depth > kMaxJsonDepth) return extent;
     } else if (c == '}' || c == ']') {
-      --depth;
+      if (!colons.empty()) colons.pop_back();
+    } else if (c == ':' && !colons.empty()) {
+      extent.members = std::max(extent.members, ++colons.back());
     }
   }
-  return deepest;
+  return extent;
 }
 
 }  // namespace
 
 ApiResult<Json> ParseJson(std::string_view text) {
   ApiError error;
-  if (DepthOf(text) > kMaxJsonDepth) {
+  const Extent extent = Measure(text);
+  if (extent.depth > kMaxJsonDepth) {
     error.message =
         fmt::format("The JSON body is nested deeper than {} levels: flatten it.", kMaxJsonDepth);
+    return error;
+  }
+  if (extent.members > kMaxJsonMembers) {
+    error.message = fmt::format("An object in the JSON body has more than {} fields: split it.",
+                                kMaxJsonMembers);
     return error;
   }
   try {
@@ -135,9 +154,11 @@ std::optional<std::string> Fields::String(std::string_view name) {
 void Fields::RefuseOthers() {
   for (const auto& [name, value] : object_.items()) {
     if (known_.find(name) == known_.end()) {
-      Fail(name,
-           fmt::format("The field '{}' is unknown, and this server is strict: leave it out.", name),
-           "unknown_parameter");
+      const std::string shown = name.substr(0, kLongestShownName);
+      Fail(
+          shown,
+          fmt::format("The field '{}' is unknown, and this server is strict: leave it out.", shown),
+          "unknown_parameter");
       return;
     }
   }

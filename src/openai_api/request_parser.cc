@@ -102,7 +102,7 @@ void ParseStream(Fields& fields, GenerationOptions& options) {
 void RefuseUnsupported(Fields& fields) {
   for (const char* name : {"grammar", "documents", "suffix", "functions", "function_call"}) {
     const Json* value = fields.Find(name);
-    if (value == nullptr || ((value->is_array() || value->is_string()) && value->empty())) continue;
+    if (value == nullptr || *value == "" || (value->is_array() && value->empty())) continue;
     fields.Fail(name, fmt::format("'{}' is not supported by this server: leave it out.", name),
                 "unsupported_parameter");
   }
@@ -155,6 +155,7 @@ GenerationOptions ParseOptions(Fields& fields) {
   ParseStream(fields, options);
   RefuseUnsupported(fields);
   fields.String("user");
+  fields.String("prompt_cache_key");  // a hint
   return options;
 }
 
@@ -237,6 +238,21 @@ void ParseChatLogprobs(Fields& fields, GenerationOptions& options) {
   if (wanted) options.sampling.top_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
+// The tools go to the template as they are, unless the client wants none used.
+void ParseTools(Fields& fields, Json& chat) {
+  const Json* tools = fields.Find("tools");
+  if (tools != nullptr && !tools->is_array()) {
+    fields.Fail("tools", "'tools' must be an array.", "invalid_type");
+  }
+  for (size_t i = 0; tools != nullptr && fields.ok() && i < tools->size(); ++i) {
+    if ((*tools)[i].is_object()) continue;
+    fields.Fail("tools", fmt::format("'tools[{}]' must be an object.", i), "invalid_type");
+  }
+  const Json* choice = fields.Find("tool_choice");
+  const bool none = choice != nullptr && *choice == "none";
+  if (fields.ok() && tools != nullptr && !tools->empty() && !none) chat["tools"] = *tools;
+}
+
 template <class T>
 ApiResult<T> Finish(Fields& fields, UnknownFields unknown, T value) {
   if (unknown == UnknownFields::kRefuse) fields.RefuseOthers();
@@ -302,13 +318,7 @@ ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unk
   ParseChatLogprobs(fields, request.options);
   Json chat;
   chat["messages"] = ParseMessages(fields);
-  const Json* tools = fields.Find("tools");
-  if (tools != nullptr && !tools->is_array()) {
-    fields.Fail("tools", "'tools' must be an array.", "invalid_type");
-  }
-  const Json* choice = fields.Find("tool_choice");
-  const bool no_tools = choice != nullptr && *choice == "none";
-  if (tools != nullptr && !tools->empty() && !no_tools) chat["tools"] = *tools;
+  ParseTools(fields, chat);
   chat["add_generation_prompt"] = fields.Bool("add_generation_prompt").value_or(true);
   if (const Json* extra = fields.Find("chat_template_kwargs")) {
     if (!extra->is_object()) {

@@ -2,8 +2,8 @@
 //
 // Invariant: what a parser returns is within every stated range; a wrong value, a field that the
 // design knows but this server cannot do yet, and (in strict mode) an unknown field give an
-// ApiError that names the field. Depth is capped at kMaxJsonDepth before anything is built; strings
-// that are not UTF-8 are refused; of duplicate keys the last counts.
+// ApiError that names the field. Depth and the size of objects are capped before anything is built;
+// strings that are not UTF-8 are refused; of duplicate keys the last counts.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,9 @@
 namespace millrace {
 
 inline constexpr int kMaxJsonDepth = 64;
+// Of one object: objects that keep their order are searched from the front, so reading a huge one
+// would take quadratic time.
+inline constexpr size_t kMaxJsonMembers = 1024;
 inline constexpr int kMaxChoices = 8;    // n
 inline constexpr int kMaxPrompts = 128;  // of one completions request, times n
 inline constexpr int kMaxStopStrings = 4;
