@@ -3,7 +3,7 @@
 //
 // The straight line of Step(): admit inbox -> PlanStep -> MakeBatch -> Forward -> Sample -> Commit
 // -> emit. Invariant: every accepted request ends in exactly one finish event; blocks held ==
-// blocks of live sequences.
+// blocks of live sequences and of the prefix cache, which gives its own up where they are needed.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@ struct EngineConfig {
   int32_t context_length = 4096;      // longest sequence served, prompt and output; <= the model's
   int32_t max_queued_requests = 256;  // waiting, not running
   int64_t max_queued_tokens = 1'000'000;
+  bool prefix_cache = true;
 };
 
 // Whether all values make sense; the message names the field.
@@ -32,13 +33,18 @@ Status Validate(const EngineConfig& config);
 struct EngineStats {
   int32_t running = 0;
   int32_t waiting = 0;
-  int32_t blocks_held = 0;
+  int32_t blocks_held = 0;    // by live sequences, and pinned ones
+  int32_t blocks_cached = 0;  // by the prefix cache alone: given up where they are needed
+  int32_t blocks_pinned = 0;
   int32_t blocks_total = 0;
   int64_t steps = 0;
   int64_t tokens_computed = 0;  // rows that went through the model
   int64_t tokens_generated = 0;
   int64_t preemptions = 0;
   int64_t finished = 0;
+  int64_t prefix_queries = 0;    // prompt tokens of requests that asked the prefix cache
+  int64_t prefix_hits = 0;       // of them, tokens that were there
+  int64_t prefix_evictions = 0;  // blocks
 };
 
 class Engine {

@@ -15,6 +15,10 @@ struct Sent {
   bool cancelled = false;
 };
 
+struct Totals {
+  int64_t preemptions = 0, finished = 0, refused = 0, cached = 0, evicted = 0;
+};
+
 class RandomRun {
  public:
   explicit RandomRun(uint64_t seed) : rng_(seed, 1), blocks_(Below(13) + 4) {
@@ -23,6 +27,7 @@ class RandomRun {
     config.scheduler.max_step_tokens = Below(3) == 0 ? Below(8) + 1 : Below(200) + 1;
     config.scheduler.max_chunk = Below(90) + 1;
     config.max_queued_requests = Below(12) + 1;
+    config.prefix_cache = Below(4) > 0;
     auto model = std::make_unique<FakeModel>(kTestVocab);
     model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
     engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock());
@@ -44,16 +49,18 @@ class RandomRun {
   }
 
   // Adds up what is worth knowing about how hard the runs were.
-  void Check(int64_t& preemptions, int64_t& finished, int64_t& refused) const {
+  void Check(Totals& totals) const {
     for (const Sent& sent : sent_) CheckOne(sent);
     EXPECT_EQ(recorder_.requests(), sent_.size());
     const EngineStats stats = engine_->stats();
-    EXPECT_EQ(stats.blocks_held, 0);
+    EXPECT_EQ(stats.blocks_held, stats.blocks_pinned);
     EXPECT_EQ(stats.running + stats.waiting, 0);
     EXPECT_EQ(stats.finished, static_cast<int64_t>(sent_.size()));
-    preemptions += stats.preemptions;
-    finished += stats.finished;
-    refused += refused_;
+    totals.preemptions += stats.preemptions;
+    totals.finished += stats.finished;
+    totals.refused += refused_;
+    totals.cached += stats.prefix_hits;
+    totals.evicted += stats.prefix_evictions;
   }
 
  private:
@@ -69,6 +76,13 @@ class RandomRun {
     if (Below(3) == 0) request.sampling.top_k = 5;
     if (Below(3) == 0) request.sampling.repetition_penalty = 1.2f;
     if (Below(3) == 0) request.sampling.frequency_penalty = 0.7f;
+    if (Below(3) > 0) {  // begins like others
+      const auto common = MakePrompt(Below(prompt) + 1, static_cast<uint64_t>(Below(3)));
+      std::copy(common.begin(), common.end(), request.prompt.begin());
+    }
+    request.prefix_cache = Below(5) > 0;
+    if (Below(4) == 0) request.cache_space = "another";
+    if (Below(4) == 0) request.pin = Below(2) == 0 ? PinAction::kPin : PinAction::kUnpin;
     if (Below(3) == 0) request.stop_tokens = {TokenId(Below(kTestVocab))};
     const auto id = engine_->Submit(request, recorder_.Sink());
     if (!id.ok()) {
@@ -112,12 +126,17 @@ class RandomRun {
     EXPECT_GE(timings.queued, Duration(0));
     EXPECT_GE(timings.prefill, Duration(0));
     EXPECT_GE(timings.decode, Duration(0));
+    EXPECT_LT(timings.cached_tokens, timings.prompt_tokens);
+    if (!sent.request.prefix_cache) {
+      EXPECT_EQ(timings.cached_tokens, 0);
+    }
     if (finish.reason != FinishReason::kCancelled) {
-      const int32_t once = timings.prompt_tokens + timings.output_tokens - 1;
+      const int32_t once =
+          timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
       if (timings.preemptions == 0) {
         EXPECT_EQ(timings.computed_tokens, once);
       } else {
-        EXPECT_GT(timings.computed_tokens, once);
+        EXPECT_GE(timings.computed_tokens, once);
       }
     }
   }
@@ -132,18 +151,20 @@ class RandomRun {
 };
 
 TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
-  int64_t preemptions = 0, finished = 0, refused = 0;
+  Totals totals;
   for (uint64_t seed = 0; seed < 300; ++seed) {
     SCOPED_TRACE(seed);
     RandomRun run(seed);
     run.Run();
-    run.Check(preemptions, finished, refused);
+    run.Check(totals);
     if (HasFailure()) break;
   }
   // The test is worth something only if it went where it hurts.
-  EXPECT_GT(preemptions, 50);
-  EXPECT_GT(finished, 3000);
-  EXPECT_GT(refused, 100);
+  EXPECT_GT(totals.preemptions, 50);
+  EXPECT_GT(totals.finished, 3000);
+  EXPECT_GT(totals.refused, 100);
+  EXPECT_GT(totals.cached, 3000);
+  EXPECT_GT(totals.evicted, 1000);
 }
 
 // The proof that the comparison would notice wrong blocks: two sequences are made to share one.

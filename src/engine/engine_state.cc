@@ -20,6 +20,8 @@ EngineConfig Limited(EngineConfig config, const ModelInfo& info) {
   return config;
 }
 
+PrefixTreeConfig TreeConfig(const BlockPool& pool) { return {.max_pinned = pool.capacity() / 2}; }
+
 // The message of what the sink threw; nothing where it did not.
 std::optional<std::string> Call(const EventSink& sink, const Event& event) {
   try {
@@ -41,7 +43,9 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
       kv(std::move(engine_kv)),
       clock(std::move(engine_clock)),
       pool(kv.blocks()),
-      scheduler(config.scheduler, pool) {
+      tree(config.prefix_cache ? std::make_optional<PrefixTree>(pool, TreeConfig(pool))
+                               : std::nullopt),
+      scheduler(config.scheduler, pool, tree ? &*tree : nullptr) {
   const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
   const KvShape& wanted = model->info().kv_shape;
   CHECK(kv.shape().layers == wanted.layers && kv.shape().kv_heads == wanted.kv_heads &&
@@ -60,10 +64,12 @@ void Engine::State::AdmitInbox() {
     arrivals.swap(inbox);
     leaving.swap(cancellations);
   }
-  for (LiveRequest& request : arrivals) {
-    scheduler.Add(request.id, request.timings.prompt_tokens, request.max_length);
-    const RequestId id = request.id;
-    live.emplace(id, std::move(request));
+  for (LiveRequest& arrival : arrivals) {
+    const RequestId id = arrival.id;
+    const LiveRequest& request = live.emplace(id, std::move(arrival)).first->second;
+    std::optional<PrefixUse> use;
+    if (request.prefix_cache) use = PrefixUse{request.cache_space, &request.tokens};
+    scheduler.Add(id, request.timings.prompt_tokens, request.max_length, std::move(use));
   }
   for (const Cancellation& cancellation : leaving) {
     if (live.contains(cancellation.request)) End(cancellation.request, cancellation.reason);
@@ -76,6 +82,13 @@ StepPlan Engine::State::PlanStep() {
   CHECK(plan.slices.empty() == live.empty());
   for (RequestId id : plan.preempted) ++live.at(id).timings.preemptions;
   progress.preemptions += static_cast<int64_t>(plan.preempted.size());
+  for (const Admission& admission : plan.admitted) {
+    LiveRequest& request = live.at(admission.request);
+    if (request.first_scheduled || !request.prefix_cache || !tree) continue;
+    request.timings.cached_tokens = admission.cached;
+    progress.prefix_queries += request.timings.prompt_tokens;
+    progress.prefix_hits += admission.cached;
+  }
   const TimePoint now = clock.Now();
   for (const Slice& slice : plan.slices) {
     LiveRequest& request = live.at(slice.request);
@@ -87,6 +100,7 @@ StepPlan Engine::State::PlanStep() {
 }
 
 void Engine::State::MakeBatch(const StepPlan& plan) {
+  for (const BlockCopy& copy : plan.copies) kv.CopyBlock(copy.from, copy.to);
   batch.sequences.clear();
   for (const Slice& slice : plan.slices) {
     const std::span<const TokenId> tokens = live.at(slice.request).tokens;
@@ -140,11 +154,26 @@ Engine::State::Outcome Engine::State::SampleRow(LiveRequest& request, std::span<
 }
 
 void Engine::State::Commit(const StepPlan& plan) {
+  // What a failed step computed is nothing to share.
   for (const Outcome& outcome : outcomes) {
-    if (outcome.finish) scheduler.Remove(outcome.request->id);
+    if (outcome.finish == FinishReason::kError) {
+      scheduler.Remove(outcome.request->id, Scheduler::Afterwards::kForget);
+    }
   }
   scheduler.Commit(plan, appended);
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.request->timings.output_tokens == 1) ApplyPin(*outcome.request);
+    if (outcome.finish) scheduler.Remove(outcome.request->id);
+  }
   ++progress.steps;
+}
+
+void Engine::State::ApplyPin(LiveRequest& request) {
+  if (!tree || !request.prefix_cache) return;
+  const auto prompt =
+      std::span(request.tokens).first(static_cast<size_t>(request.timings.prompt_tokens));
+  if (request.pin == PinAction::kPin) tree->Pin(request.cache_space, prompt);
+  if (request.pin == PinAction::kUnpin) tree->Unpin(request.cache_space, prompt);
 }
 
 void Engine::State::Emit() {
@@ -166,7 +195,12 @@ void Engine::State::Emit() {
 
 bool Engine::State::PublishStats() {
   progress.running = scheduler.running();
-  progress.blocks_held = pool.held();
+  progress.blocks_cached = pool.reclaimable();
+  progress.blocks_held = pool.held() - pool.reclaimable();
+  if (tree) {
+    progress.blocks_pinned = tree->stats().pinned;
+    progress.prefix_evictions = tree->stats().evicted;
+  }
   const std::lock_guard lock(mutex);
   queued_requests -= std::exchange(dequeued_requests, 0);
   queued_tokens -= std::exchange(dequeued_tokens, 0);

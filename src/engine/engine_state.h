@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
 
@@ -25,6 +26,9 @@ struct LiveRequest {
   int32_t max_length = 0;  // prompt and output at most
   Sampler sampler;
   EventSink sink;
+  bool prefix_cache = true;
+  std::string cache_space;
+  PinAction pin = PinAction::kNone;
 
   TimePoint arrival{};
   std::optional<TimePoint> first_scheduled;
@@ -60,6 +64,7 @@ struct Engine::State {
   FinishInfo FinishInfoOf(const LiveRequest& request, FinishReason reason,
                           std::string message) const;
   void LeaveQueue(LiveRequest& request, TimePoint now);
+  void ApplyPin(LiveRequest& request);
 
   EngineConfig config;
   const std::unique_ptr<Model> model;
@@ -68,6 +73,7 @@ struct Engine::State {
   int32_t longest = 0;  // tokens of the longest sequence that context and KV memory allow
 
   BlockPool pool;
+  std::optional<PrefixTree> tree;  // none where the prefix cache is off
   Scheduler scheduler;
   std::map<RequestId, LiveRequest> live;  // in order of arrival
   Batch batch;                            // of the current step

@@ -312,9 +312,9 @@ TEST(EngineTest, TimingsAddUp) {
   Fixture f({.scheduler = {.max_running = 1, .max_step_tokens = 8, .max_chunk = 8}}, 64,
             time.clock());
   f.model->on_batch = [&](const Batch&) { time.Advance(Duration(1000)); };
-  const RequestId first = f.Submit(MakeRequest(20, 5));   // 3 chunks, then 4 decode steps
-  const RequestId second = f.Submit(MakeRequest(4, 2));   // waits for the 7 steps of the first
-  const RequestId third = f.Submit(MakeRequest(20, 50));  // cancelled in prefill
+  const RequestId first = f.Submit(MakeRequest(20, 5));      // 3 chunks, then 4 decode steps
+  const RequestId second = f.Submit(MakeRequest(4, 2, 2));   // waits for the 7 steps of the first
+  const RequestId third = f.Submit(MakeRequest(20, 50, 3));  // cancelled in prefill
   time.Advance(Duration(300));
   for (int i = 0; i < 11; ++i) f.engine->Step();
   f.engine->Cancel(third);

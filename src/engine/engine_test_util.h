@@ -71,6 +71,10 @@ class Recorder {
     const auto found = received_.find(id);
     return found == received_.end() ? Received{} : found->second;
   }
+  void Clear() {
+    const std::lock_guard lock(mutex_);
+    received_.clear();
+  }
   size_t requests() const {
     const std::lock_guard lock(mutex_);
     return received_.size();

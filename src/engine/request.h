@@ -15,12 +15,20 @@
 
 namespace millrace {
 
+// What happens to the prompt's cached blocks once it is computed.
+enum class PinAction { kNone, kPin, kUnpin };
+
 struct Request {
   std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling = {};
   int32_t max_tokens = 16;  // at least 1; prompt + max_tokens is cut to the context by the engine
   std::vector<TokenId> stop_tokens;  // end-of-generation ids; such a token ends the request and is
                                      // part of the output
+  // Prefix reuse: only requests of the same namespace share blocks. Off: nothing is taken from the
+  // cache and nothing left in it.
+  bool prefix_cache = true;
+  std::string cache_space;
+  PinAction pin = PinAction::kNone;
 };
 
 enum class FinishReason {
@@ -38,7 +46,7 @@ struct RequestTimings {
   Duration decode{};   // first token to finish
   int32_t prompt_tokens = 0;
   int32_t output_tokens = 0;
-  int32_t cached_tokens = 0;    // prompt tokens taken from the prefix cache
+  int32_t cached_tokens = 0;    // prompt tokens taken from the prefix cache when first scheduled
   int32_t computed_tokens = 0;  // tokens that went through the model, recomputation included
   int32_t preemptions = 0;
 };

@@ -1,6 +1,7 @@
 // The bit-exactness harness: the same requests alone, batched with random others, with prefill
-// chunks of 1, 7, 32 and 512, with forced preemption, and on 1, 2 and 3 threads give the same
-// logits, compared with ==.
+// chunks of 1, 7, 32 and 512, with forced preemption, with and without the prefix cache (whole
+// blocks, parts of blocks, eviction), and on 1, 2 and 3 threads give the same logits, compared with
+// ==.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
 // and files each row under the tokens of its own sequence up to that row. Whatever run computes the
@@ -52,10 +53,13 @@ class WitnessModel : public Model {
     asked_.clear();
     int64_t row = 0;
     for (const BatchSequence& s : batch.sequences) {
-      // A sequence is known by the first of its blocks, which it holds alone for as long as it
-      // runs.
-      Prefix& prefix = history_[s.block_table[0].value];
-      prefix.resize(static_cast<size_t>(s.first_position));
+      // The engine's batches are pieces of the requests' own tokens, so what stands before a piece
+      // is what the sequence should have in its blocks, whoever computed it.
+      Prefix prefix;
+      for (const TokenId* token = s.tokens.data() - s.first_position; token != s.tokens.data();
+           ++token) {
+        prefix.push_back(token->value);
+      }
       for (size_t i = 0; i < s.tokens.size(); ++i, ++row) {
         prefix.push_back(s.tokens[i].value);
         const std::span<const float> values(logits.row(row), vocab);
@@ -71,7 +75,6 @@ class WitnessModel : public Model {
  private:
   std::unique_ptr<Transformer> model_;
   LogitsFile& file_;
-  std::map<int32_t, Prefix> history_;
   std::vector<float> asked_;
 };
 
@@ -84,6 +87,7 @@ struct Variant {
   int32_t blocks = 64;  // few: preemption is forced
   bool others = false;
   uint32_t other_tokens = 9;  // the others' longest answer: long ones outgrow a small pool
+  bool prefix_cache = false;
 };
 
 struct Weights {
@@ -117,7 +121,7 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
-  int64_t preemptions = 0;
+  int64_t preemptions = 0, hits = 0, evictions = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -139,7 +143,10 @@ class BitExactness : public testing::TestWithParam<Weights> {
     EXPECT_TRUE(kv.ok());
     EngineConfig config;
     config.context_length = std::min(1024, variant.blocks * kBlockTokens);
-    config.scheduler = {variant.max_running, variant.step_tokens, variant.chunk};
+    config.scheduler.max_running = variant.max_running;
+    config.scheduler.max_step_tokens = variant.step_tokens;
+    config.scheduler.max_chunk = variant.chunk;
+    config.prefix_cache = variant.prefix_cache;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
                   std::move(*kv));
 
@@ -167,7 +174,10 @@ class BitExactness : public testing::TestWithParam<Weights> {
     }
     while (engine.Step()) {
     }
-    outcome.preemptions = engine.stats().preemptions;
+    const EngineStats stats = engine.stats();
+    outcome.preemptions = stats.preemptions;
+    outcome.hits = stats.prefix_hits;
+    outcome.evictions = stats.prefix_evictions;
     return outcome;
   }
 
@@ -216,6 +226,48 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
     preemptions += outcome.preemptions;
   }
   EXPECT_GT(preemptions, 0) << "the small pool should have forced a preemption";
+}
+
+// Requests that begin alike, in turn and together, with the cache on and off.
+TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
+  if (GetParam().isa != DetectIsa()) {
+    GTEST_SKIP() << "the cache is the same for every instruction set: tested with the best";
+  }
+  std::mt19937 random(11);
+  const std::vector<TokenId> text = RandomPrompt(random, 300);
+  std::vector<Request> studied;
+  // Beginnings that end within a block and at its border; the same prompt twice.
+  for (const int32_t common : {70, 64, 65, 95, 200, 300, 300, 33, 31, 256, 257}) {
+    std::vector<TokenId> prompt(text.begin(), text.begin() + common);
+    if (common < 300) {
+      for (const TokenId token : RandomPrompt(random, 1 + common % 20)) prompt.push_back(token);
+    }
+    studied.push_back(GreedyRequest(std::move(prompt), 6));
+  }
+  const Outcome cold = Run(studied, {"cold, one after the other"}, random);
+  EXPECT_EQ(cold.hits, 0);
+
+  const Variant variants[] = {
+      {"in turn", 1, 512, 1, 512, 64, false, 9, true},
+      {"together, chunks of 7, two threads", 2, 7, 8, 40, 64, false, 9, true},
+      {"with others", 1, 32, 8, 64, 64, true, 9, true},
+      {"evicted and preempted", 2, 32, 8, 128, 12, true, 100, true},
+      {"evicted and preempted, chunks of 11", 1, 11, 8, 30, 12, true, 100, true},
+      {"off, with others", 1, 64, 8, 128, 64, true, 9, false},
+  };
+  Outcome all;
+  for (const Variant& variant : variants) {
+    const int64_t compared_before = logits_.compared;
+    const Outcome outcome = Run(studied, variant, random);
+    EXPECT_EQ(outcome.outputs, cold.outputs) << variant.name;
+    EXPECT_EQ(logits_.mismatches, 0) << variant.name;
+    EXPECT_GT(logits_.compared, compared_before) << variant.name;
+    EXPECT_EQ(outcome.hits > 500, variant.prefix_cache) << variant.name << ": " << outcome.hits;
+    all.preemptions += outcome.preemptions;
+    all.evictions += outcome.evictions;
+  }
+  EXPECT_GT(all.preemptions, 0);
+  EXPECT_GT(all.evictions, 20);
 }
 
 std::vector<Weights> AllWeights() {
