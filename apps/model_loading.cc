@@ -38,6 +38,21 @@ Result<AttentionKind> AttentionOf(const ModelFlags& flags) {
   return Error{"unknown attention '" + flags.attention + "': choose flash or standard"};
 }
 
+Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const MappedGguf> mapped) {
+  WeightOptions options;
+  if (flags.weights == "mapped") {
+    options.storage = WeightStorage::kMapped;
+  } else if (flags.weights != "packed") {
+    return Error{"unknown weights '" + flags.weights + "': choose packed or mapped"};
+  }
+  if (flags.weights_cache != "off") options.cache_directory = flags.weights_cache;
+  options.mapped = std::move(mapped);
+  options.warn = [](const std::string& sentence) {
+    std::fprintf(stderr, "warning: %s\n", sentence.c_str());
+  };
+  return options;
+}
+
 LoadProgress ProgressLine() {
   if (isatty(STDERR_FILENO) == 0) return {};
   return [](int32_t done, int32_t total) {
@@ -62,13 +77,23 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("--threads", flags.threads, "threads (default: one per physical core)")
       ->envname("MILLRACE_THREADS")
       ->check(CLI::Range(0, 1024));
-  verb.add_option("--isa", flags.isa, "instruction set: scalar, avx2, avx512 (default: the best)")
+  verb.add_option("--isa", flags.isa,
+                  "instruction set: scalar, avx2, avxvnni, avx512 (default: the best)")
       ->envname("MILLRACE_ISA");
   verb.add_option("--kv-type", flags.kv_type, "KV cache element: bf16 or f32")
       ->envname("MILLRACE_KV_TYPE")
       ->capture_default_str();
   verb.add_option("--attention", flags.attention, "flash or standard")
       ->envname("MILLRACE_ATTENTION")
+      ->capture_default_str();
+  verb.add_option("--weights", flags.weights,
+                  "packed (quick) or mapped (slow; the file's own pages, for little memory)")
+      ->envname("MILLRACE_WEIGHTS")
+      ->capture_default_str();
+  verb.add_option("--weights-cache", flags.weights_cache,
+                  "a folder for packed weights, so that the next start need not pack; or off")
+      ->envname("MILLRACE_WEIGHTS_CACHE")
+      ->type_name("DIR|off")
       ->capture_default_str();
   verb.add_option("--context", flags.context,
                   "longest sequence, prompt and output (default: the model's, at most 8192)")
@@ -91,6 +116,14 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
       ->check(CLI::Range(1, 1 << 16));
 }
 
+void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
+  verb.add_option("--prefix-cache", flags.prefix_cache,
+                  "on: prompts that begin alike share what was computed; or off")
+      ->envname("MILLRACE_PREFIX_CACHE")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"on", "off"}));
+}
+
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {
   if (!flags.model.empty()) return MappedGguf::Open(flags.model);
   return MappedGguf::FromStatic(EmbeddedTarget(), "embedded demo model");
@@ -100,8 +133,9 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   ASSIGN_OR_RETURN(const Isa isa, IsaOf(flags));
   ASSIGN_OR_RETURN(const AttentionKind attention, AttentionOf(flags));
   ASSIGN_OR_RETURN(const KvType kv_type, ParseKvType(flags.kv_type));
-  ASSIGN_OR_RETURN(const MappedGguf mapped, OpenModelFile(flags));
-  const GgufFile& file = mapped.file();
+  ASSIGN_OR_RETURN(MappedGguf opened, OpenModelFile(flags));
+  const auto mapped = std::make_shared<const MappedGguf>(std::move(opened));
+  const GgufFile& file = mapped->file();
 
   LoadedModel loaded;
   loaded.isa = isa;
@@ -117,6 +151,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   TransformerOptions options;
   options.isa = isa;
   options.attention = attention;
+  ASSIGN_OR_RETURN(options.weights, WeightsOf(flags, mapped));
   options.max_positions =
       flags.context > 0 ? flags.context : std::min(config.context_length, kDefaultContext);
   ASSIGN_OR_RETURN(loaded.model, Transformer::Load(file, options, *loaded.pool, ProgressLine()));
@@ -168,6 +203,7 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
   config.scheduler.max_running = flags.max_running;
   config.scheduler.max_step_tokens = std::max(flags.step_tokens, flags.max_running);
   config.scheduler.max_chunk = flags.prefill_chunk;
+  config.prefix_cache = flags.prefix_cache == "on";
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv));
 }
 

@@ -29,17 +29,23 @@ struct ModelFlags {
   std::string isa;    // empty: the best of this CPU (also MILLRACE_ISA)
   std::string kv_type = "bf16";
   std::string attention = "flash";
-  int32_t context = 0;     // 0: the model's, at most 8192 or what the KV memory holds
+  std::string weights = "packed";     // or mapped
+  std::string weights_cache = "off";  // or a folder
+  int32_t context = 0;                // 0: the model's, at most 8192 or what the KV memory holds
   uint64_t kv_memory = 0;  // bytes; 0: what the context times the running sequences needs, at most
                            // a quarter of free memory
   int32_t max_running = 16;     // sequences that run together
   int32_t step_tokens = 512;    // rows of a step
   int32_t prefill_chunk = 512;  // prefill tokens of one sequence in a step
+  std::string prefix_cache = "on";
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.
 void AddModelFlags(CLI::App& verb, ModelFlags& flags);
 void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
+
+// --prefix-cache, for the verbs that run an engine.
+void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags);
@@ -56,7 +62,8 @@ struct LoadedModel {
   KvType kv_type = KvType::kBf16;
 };
 
-// Loads with a progress line on stderr where that is a terminal. The file is unmapped afterwards.
+// Loads with a progress line on stderr where that is a terminal. The file is unmapped afterwards,
+// unless --weights mapped keeps it.
 Result<LoadedModel> LoadModel(const ModelFlags& flags);
 
 // The planned KV memory: how long a sequence may be and how many blocks there are.

@@ -43,6 +43,7 @@ nlohmann::ordered_json TimingsJson(const RequestTimings& t) {
   const double prefill = Seconds(t.prefill), decode = Seconds(t.decode);
   return {{"prompt_tokens", t.prompt_tokens},
           {"output_tokens", t.output_tokens},
+          {"cached_tokens", t.cached_tokens},
           {"queued_ms", Milliseconds(t.queued)},
           {"prefill_ms", Milliseconds(t.prefill)},
           {"decode_ms", Milliseconds(t.decode)},
@@ -173,6 +174,7 @@ void AddRunVerb(CLI::App& app, int& exit_code) {
   flags->sampling.temperature = 0.0f;
   auto* verb = app.add_subcommand("run", "Generate text on the terminal; without a prompt, a chat");
   AddModelFlags(*verb, flags->model);
+  AddPrefixCacheFlags(*verb, flags->model);
   verb->add_option("prompt", flags->prompt,
                    "the prompt; - reads standard input; without one, a chat");
   verb->add_option("--tokens", flags->tokens, "the prompt as token ids, such as 1,2,3");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "openai_api/cache_options.h"
 #include "openai_api/json_fields.h"
 
 namespace millrace {
@@ -154,6 +155,7 @@ GenerationOptions ParseOptions(Fields& fields) {
   ParseLogitBias(fields, options);
   ParseStream(fields, options);
   RefuseUnsupported(fields);
+  ParseCacheOptions(fields, options);
   fields.String("user");
   fields.String("prompt_cache_key");  // a hint
   return options;

@@ -39,6 +39,9 @@ struct GenerationOptions {
   bool ignore_eos = false;
   bool stream = false;
   bool include_usage = false;
+  std::string cache_salt;    // requests with different ones share no cached prefix
+  bool prefix_cache = true;  // millrace.prefix_cache
+  std::optional<bool> pin;   // millrace.pin: keep the prompt in the prefix cache, or no longer
 };
 
 struct ChatRequest {

@@ -439,5 +439,27 @@ TEST(RequestParser, LargeTextsAreTakenAndLargeObjectsAreNot) {
             std::string::npos);
 }
 
+TEST(RequestParserTest, PrefixReuse) {
+  const GenerationOptions plain = Chat(json::object()).options;
+  EXPECT_TRUE(plain.prefix_cache);
+  EXPECT_FALSE(plain.pin.has_value());
+  EXPECT_EQ(plain.cache_salt, "");
+  EXPECT_EQ(Chat({{"cache_salt", "x"}, {"prompt_cache_key", "y"}}).options.cache_salt, "x");
+  const auto own = [](const json& fields) { return Chat({{"millrace", fields}}).options; };
+  EXPECT_FALSE(own({{"prefix_cache", "off"}}).prefix_cache);
+  EXPECT_FALSE(own({{"prefix_cache", false}}).prefix_cache);
+  EXPECT_TRUE(own({{"prefix_cache", "on"}}).prefix_cache);
+  EXPECT_TRUE(own({{"prefix_cache", nullptr}}).prefix_cache);
+  EXPECT_EQ(own({{"pin", true}}).pin, true);
+  EXPECT_EQ(own({{"pin", false}}).pin, false);
+  EXPECT_EQ(own({{"pin", nullptr}}).pin, std::nullopt);
+  EXPECT_EQ(ChatError({{"millrace", "on"}}).param, "millrace");
+  EXPECT_EQ(ChatError({{"millrace", {{"prefix_cache", "maybe"}}}}).param, "millrace.prefix_cache");
+  EXPECT_EQ(ChatError({{"millrace", {{"prefix_cache", 1}}}}).param, "millrace.prefix_cache");
+  EXPECT_EQ(ChatError({{"millrace", {{"pin", "yes"}}}}).param, "millrace.pin");
+  EXPECT_EQ(ChatError({{"cache_salt", 5}}).param, "cache_salt");
+  EXPECT_EQ(ChatError({{"cache_salt", std::string(257, 'x')}}).param, "cache_salt");
+}
+
 }  // namespace
 }  // namespace millrace

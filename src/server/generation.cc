@@ -13,6 +13,13 @@ int64_t CountCharacters(std::string_view bytes) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
 }
 
+// The namespace of the prefix cache: nobody sees another key's or salt's blocks. A key holds no
+// zero.
+std::string CacheSpace(const std::string& key, const std::string& salt) {
+  if (key.empty() && salt.empty()) return {};
+  return key + '\0' + salt;
+}
+
 }  // namespace
 
 Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options,
@@ -68,6 +75,10 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
     const auto ends = model.tokenizer->end_of_generation();
     request.stop_tokens.assign(ends.begin(), ends.end());
   }
+  request.prefix_cache = options_.prefix_cache;
+  request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
+  if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
+  cached_.resize(prompts.size());
   for (size_t i = 0; i < choices_.size() && state_ == State::kRunning; ++i) {
     request.prompt = prompts[i / static_cast<size_t>(options_.n)];
     request.sampling.seed = seed + i;
@@ -144,7 +155,7 @@ void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText
   --unfinished_;
   usage_.completion_tokens += choice.output_tokens;
   const RequestTimings& t = finish.timings;
-  usage_.cached_tokens += t.cached_tokens;
+  CountCached(choice, t.cached_tokens);
   usage_.computed_tokens += t.computed_tokens;
   usage_.preemptions += t.preemptions;
   usage_.queued_ms = std::max(usage_.queued_ms, Milliseconds(t.queued));
@@ -160,6 +171,16 @@ void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText
     Fail(ToApiError({finish.message.empty() ? "The generation failed." : finish.message,
                      ErrorKind::kInternal}));
   }
+}
+
+// A prompt counts once, however many choices it has, so its cached tokens do, too: those that even
+// the choice that was computed first found.
+void Generation::CountCached(const Choice& choice, int32_t tokens) {
+  const auto prompt = static_cast<size_t>(choice.whole.index / options_.n);
+  std::optional<int32_t>& least = cached_[prompt];
+  const int32_t before = least.value_or(0);
+  least = least ? std::min(*least, tokens) : tokens;
+  usage_.cached_tokens += *least - before;
 }
 
 void Generation::Complete() {

@@ -48,6 +48,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // The rest with mutex_ held.
   void TakeToken(Choice& choice, const Event& event, const Sampled& sampled, ChoiceText& delta);
   void TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta);
+  void CountCached(const Choice& choice, int32_t tokens);
   TokenReport Report(Choice& choice, const Sampled& sampled) const;
   void StartStream();
   void Complete();
@@ -62,6 +63,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   State state_ = State::kRunning;
   std::vector<Choice> choices_;
   size_t unfinished_;
+  std::vector<std::optional<int32_t>> cached_;  // of each prompt, by the choice that had least
   Usage usage_;
 };
 

@@ -39,6 +39,7 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
     : shared_(std::move(shared)), responder_(std::move(responder)), arrival_(shared_->clock.Now()) {
   record_.id = fmt::format("req_{:016x}", shared_->config.random());
   record_.route = request.method + " " + request.path;
+  if (!shared_->config.keys.empty()) key_ = request.Header("authorization").value_or("");
 }
 
 RequestContext::~RequestContext() { Log(500, EndState::kFailed); }

@@ -38,6 +38,8 @@ class RequestContext {
   const Shared& shared() const { return *shared_; }
   const std::string& id() const { return record_.id; }
   const Responder& responder() const { return responder_; }
+  // Who asks, for what must be kept apart: the key as it was sent; empty on a server without keys.
+  const std::string& key() const { return key_; }
   HttpHeader IdHeader() const { return {"x-request-id", record_.id}; }
 
   // A whole answer, with the id header, and the log line.
@@ -50,6 +52,7 @@ class RequestContext {
   std::shared_ptr<Shared> shared_;
   Responder responder_;
   RequestRecord record_;
+  std::string key_;
   TimePoint arrival_;
   std::atomic<bool> logged_{false};
 };

@@ -8,6 +8,7 @@
 
 #include "http/router.h"
 #include "server/generation.h"
+#include "server/metrics.h"
 #include "server/request_context.h"
 #include "server/worker_pool.h"
 
@@ -146,6 +147,13 @@ void HandleReady(const ContextPointer& context, const HttpRequest&) {
   context->Reply(std::move(response));
 }
 
+void HandleMetrics(const ContextPointer& context, const HttpRequest&) {
+  HttpResponse response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = MetricsText(context->shared().model.engine->stats());
+  context->Reply(std::move(response));
+}
+
 void HandleVersion(const ContextPointer& context, const HttpRequest&) {
   const std::pair<std::string, std::string> version[] = {
       {"version", context->shared().config.version}};
@@ -214,6 +222,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     };
     add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
+    add("GET", "/metrics", HandleMetrics, Access::kKeys, Thread::kIo);
     add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
     add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
     add("GET", "/v1/models", HandleModels, Access::kKeys, Thread::kIo);
