@@ -122,6 +122,13 @@ struct Unmap {
 };
 }  // namespace gguf_internal
 
+// Which version of a file was opened.
+struct GgufFileIdentity {
+  std::string path;  // as it was given
+  uint64_t bytes = 0;
+  int64_t modified_ns = 0;  // since the epoch
+};
+
 // A GGUF file mapped read-only, with what was parsed from it. Movable; the views stay valid as long
 // as it lives. The file must not be cut short by another program meanwhile: reading past its new
 // end would raise SIGBUS.
@@ -134,11 +141,18 @@ class MappedGguf {
   static Result<MappedGguf> FromStatic(std::span<const std::byte> bytes, std::string name);
   const GgufFile& file() const { return *file_; }
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Nothing for static bytes.
+  const std::optional<GgufFileIdentity>& identity() const { return identity_; }
+  // Says that `part` (of bytes()) was read and is not needed soon, so that its pages stop counting
+  // as this process's memory; reading it again brings them back. Nothing for static bytes. Safe
+  // from several threads.
+  void Release(std::span<const std::byte> part) const;
 
  private:
   MappedGguf() = default;
   std::unique_ptr<const std::byte, gguf_internal::Unmap> mapping_;
   std::span<const std::byte> bytes_;
+  std::optional<GgufFileIdentity> identity_;
   std::unique_ptr<GgufFile> file_;
 };
 

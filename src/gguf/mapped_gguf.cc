@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/check.h"
 #include "gguf/gguf.h"
 
 namespace millrace {
@@ -67,9 +68,21 @@ Result<MappedGguf> MappedGguf::Open(const std::string& path) {
   mapped.mapping_ = std::unique_ptr<const std::byte, gguf_internal::Unmap>(
       static_cast<const std::byte*>(address), gguf_internal::Unmap{size});
   mapped.bytes_ = {mapped.mapping_.get(), size};
+  mapped.identity_ = GgufFileIdentity{
+      path, size, int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
   ASSIGN_OR_RETURN(GgufFile file, ParseGguf(mapped.bytes_, path));
   mapped.file_ = std::make_unique<GgufFile>(std::move(file));
   return mapped;
+}
+
+void MappedGguf::Release(std::span<const std::byte> part) const {
+  if (mapping_ == nullptr || part.empty()) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t begin = static_cast<size_t>(part.data() - bytes_.data()) / page * page;
+  const size_t end = static_cast<size_t>(part.data() - bytes_.data()) + part.size();
+  CHECK(end <= bytes_.size());
+  // Pages shared with neighbours go as well: a shared mapping of a file gets them back unchanged.
+  (void)madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
 }
 
 Result<MappedGguf> MappedGguf::FromStatic(std::span<const std::byte> bytes, std::string name) {

@@ -32,7 +32,7 @@ Result<std::unique_ptr<Transformer>> Transformer::Load(const GgufFile& file,
                                                        const LoadProgress& progress) {
   ASSIGN_OR_RETURN(TransformerConfig config, ReadTransformerConfig(file));
   ASSIGN_OR_RETURN(TransformerWeights weights,
-                   LoadTransformerWeights(file, config, pool, progress));
+                   LoadTransformerWeights(file, config, pool, progress, options.weights));
   std::unique_ptr<Transformer> model(
       new Transformer(std::move(config), std::move(weights), options, pool));
   const auto name = file.FindString("general.name");

@@ -29,11 +29,12 @@ struct TransformerOptions {
   Isa isa = Isa::kScalar;
   AttentionKind attention = AttentionKind::kFlash;
   int32_t max_positions = 4096;  // the longest sequence that will be served
+  WeightOptions weights;
 };
 
 class Transformer : public Model {
  public:
-  // `pool` must outlive the model; the file need not.
+  // `pool` must outlive the model; the file need not, except as WeightOptions says.
   static Result<std::unique_ptr<Transformer>> Load(const GgufFile& file,
                                                    const TransformerOptions& options,
                                                    ThreadPool& pool,

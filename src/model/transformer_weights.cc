@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/float16.h"
-#include "gguf/gguf.h"
+#include "model/weight_cache.h"
 
 namespace millrace {
 namespace {
@@ -15,10 +15,12 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return "[" + text + "]";
 }
 
-// Finds tensors of one file by name; `layer` prefixes "blk.N.".
+// Finds tensors of one file by name, and makes matrices of them as the options say.
 class TensorSource {
  public:
-  TensorSource(const GgufFile& file, ThreadPool& pool) : file_(file), pool_(pool) {}
+  TensorSource(const GgufFile& file, ThreadPool& pool, const WeightOptions& options,
+               const WeightCache* cache)
+      : file_(file), pool_(pool), options_(options), cache_(cache) {}
 
   Result<const GgufTensor*> Find(const std::string& name, const std::vector<int64_t>& shape) const {
     const GgufTensor* tensor = file_.FindTensor(name);
@@ -34,12 +36,12 @@ class TensorSource {
 
   Result<WeightMatrix> Matrix(const std::string& name, int64_t rows, int64_t columns) const {
     ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(name, {columns, rows}));
-    auto packed = WeightMatrix::Pack(tensor->type, rows, columns, tensor->data, pool_);
-    if (!packed.ok()) {
-      return Error{file_.name() + ": tensor '" + name + "': " + packed.error().message,
-                   packed.error().kind};
+    auto matrix = MatrixOf(*tensor, rows, columns);
+    if (!matrix.ok()) {
+      return Error{file_.name() + ": tensor '" + name + "': " + matrix.error().message,
+                   matrix.error().kind};
     }
-    return packed;
+    return matrix;
   }
 
   // A vector of floats, kept in F32, F16 or BF16.
@@ -81,9 +83,56 @@ class TensorSource {
   }
 
  private:
+  Result<WeightMatrix> MatrixOf(const GgufTensor& tensor, int64_t rows, int64_t columns) const {
+    if (options_.storage == WeightStorage::kMapped) {
+      return WeightMatrix::InPlace(tensor.type, rows, columns, tensor.data);
+    }
+    if (cache_ != nullptr) {
+      return cache_->Find(std::string(tensor.name), tensor.type, rows, columns);
+    }
+    if (options_.mapped == nullptr) {
+      return WeightMatrix::Pack(tensor.type, rows, columns, tensor.data, pool_);
+    }
+    const MappedGguf& mapped = *options_.mapped;
+    auto packed =
+        WeightMatrix::Pack(tensor.type, rows, columns, tensor.data, pool_,
+                           [&mapped](std::span<const std::byte> part) { mapped.Release(part); });
+    // Again as a whole: parts share pages with parts that were read later.
+    mapped.Release(tensor.data);
+    return packed;
+  }
+
   const GgufFile& file_;
   ThreadPool& pool_;
+  const WeightOptions& options_;
+  const WeightCache* cache_;
 };
+
+// The matrices of a layer, by the rest of their names.
+constexpr struct {
+  const char* name;
+  WeightMatrix LayerWeights::*matrix;
+} kLayerMatrices[] = {
+    {"attn_q.weight", &LayerWeights::q},
+    {"attn_k.weight", &LayerWeights::k},
+    {"attn_v.weight", &LayerWeights::v},
+    {"attn_output.weight", &LayerWeights::attention_output},
+    {"ffn_gate.weight", &LayerWeights::gate},
+    {"ffn_up.weight", &LayerWeights::up},
+    {"ffn_down.weight", &LayerWeights::down},
+};
+
+std::vector<NamedMatrix> AllMatrices(const TransformerWeights& weights) {
+  std::vector<NamedMatrix> all = {{"token_embd.weight", &weights.token_embedding}};
+  if (weights.output) all.push_back({"output.weight", &*weights.output});
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    const std::string blk = "blk." + std::to_string(i) + ".";
+    for (const auto& m : kLayerMatrices) {
+      all.push_back({blk + m.name, &(weights.layers[i].*m.matrix)});
+    }
+  }
+  return all;
+}
 
 Status LoadAttention(const TensorSource& source, const TransformerConfig& c, const std::string& blk,
                      LayerWeights& w) {
@@ -118,12 +167,8 @@ Status LoadFeedForward(const TensorSource& source, const TransformerConfig& c,
   return {};
 }
 
-}  // namespace
-
-Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
-                                                  const TransformerConfig& config, ThreadPool& pool,
-                                                  const LoadProgress& progress) {
-  const TensorSource source(file, pool);
+Result<TransformerWeights> LoadFrom(const TensorSource& source, const GgufFile& file,
+                                    const TransformerConfig& config, const LoadProgress& progress) {
   TransformerWeights weights;
   ASSIGN_OR_RETURN(weights.token_embedding,
                    source.Matrix("token_embd.weight", config.vocab_size, config.width));
@@ -139,6 +184,57 @@ Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
     RETURN_IF_ERROR(LoadFeedForward(source, config, blk, layer));
     weights.layers.push_back(std::move(layer));
     if (progress) progress(i + 1, config.layers);
+  }
+  return weights;
+}
+
+void Warn(const WeightOptions& options, const std::string& sentence) {
+  if (options.warn) options.warn(sentence);
+}
+
+// The weights from the cache, or nothing where there is none that serves.
+std::optional<TransformerWeights> LoadFromCache(const GgufFile& file,
+                                                const TransformerConfig& config, ThreadPool& pool,
+                                                const WeightOptions& options) {
+  auto cache = WeightCache::Open(options.cache_directory, *options.mapped->identity(), pool);
+  if (!cache.ok()) {
+    if (cache.error().kind != ErrorKind::kNotFound) {
+      Warn(options, cache.error().message + "; packing the weights again.");
+    }
+    return std::nullopt;
+  }
+  auto weights = LoadFrom(TensorSource(file, pool, options, &*cache), file, config, {});
+  if (!weights.ok()) {
+    // It may be the file's own fault, which packing will then report.
+    Warn(options, weights.error().message + "; packing the weights again.");
+    return std::nullopt;
+  }
+  weights->backing = cache->mapping();
+  weights->from_cache = true;
+  return std::move(*weights);
+}
+
+}  // namespace
+
+Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
+                                                  const TransformerConfig& config, ThreadPool& pool,
+                                                  const LoadProgress& progress,
+                                                  const WeightOptions& options) {
+  const bool cached = !options.cache_directory.empty() && options.mapped != nullptr &&
+                      options.mapped->identity() && options.storage == WeightStorage::kPacked;
+  if (cached) {
+    if (auto weights = LoadFromCache(file, config, pool, options)) {
+      if (progress) progress(config.layers, config.layers);
+      return std::move(*weights);
+    }
+  }
+  const TensorSource source(file, pool, options, nullptr);
+  ASSIGN_OR_RETURN(TransformerWeights weights, LoadFrom(source, file, config, progress));
+  if (options.storage == WeightStorage::kMapped) weights.backing = options.mapped;
+  if (cached) {
+    const Status written = WriteWeightCache(options.cache_directory, *options.mapped->identity(),
+                                            AllMatrices(weights), pool);
+    if (!written.ok()) Warn(options, written.error().message + "; going on without a cache.");
   }
   return weights;
 }

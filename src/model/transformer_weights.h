@@ -4,10 +4,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "gguf/gguf.h"
 #include "model/transformer_config.h"
 #include "quantization/weight_matrix.h"
 
@@ -31,14 +34,38 @@ struct TransformerWeights {
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;      // [E]
   std::optional<WeightMatrix> output;  // [V, E]; without: tied to token_embedding
+  // What matrices that own no memory of their own view: the model file or a cache of packed
+  // weights.
+  std::shared_ptr<const void> backing;
+  bool from_cache = false;
   const WeightMatrix& output_matrix() const { return output ? *output : token_embedding; }
 };
 
 // Called with the layers loaded so far and their number.
 using LoadProgress = std::function<void(int32_t done, int32_t total)>;
 
+enum class WeightStorage {
+  kPacked,  // repacked once into memory of their own; the quick one
+  kMapped,  // left in the file's pages and packed panel by panel at every use: slow, little memory
+};
+
+struct WeightOptions {
+  WeightStorage storage = WeightStorage::kPacked;
+  // The folder of caches of packed weights (model/weight_cache.h), read and written with kPacked;
+  // empty: none.
+  std::string cache_directory;
+  // What `file` was parsed from. With it, pages are released as they are packed, the cache can be
+  // used, and kMapped keeps it alive; without it, kMapped needs the file's bytes to outlive the
+  // weights.
+  std::shared_ptr<const MappedGguf> mapped;
+  // Told, in one sentence, what was not as it should be and did no harm: a cache that is stale,
+  // damaged or cannot be written.
+  std::function<void(const std::string&)> warn;
+};
+
 Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
                                                   const TransformerConfig& config, ThreadPool& pool,
-                                                  const LoadProgress& progress = {});
+                                                  const LoadProgress& progress = {},
+                                                  const WeightOptions& options = {});
 
 }  // namespace millrace

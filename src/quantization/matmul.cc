@@ -26,6 +26,48 @@ int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
   return std::max<int64_t>({1, std::min(even, worthwhile * 4), std::min(worthwhile, even * 2)});
 }
 
+// Null where there is none.
+PairKernel PairKernelFor(const MatMulKernels& kernels, DType type) {
+  switch (type) {
+    case DType::kQ8_0:
+      return kernels.q8_0_pair;
+    case DType::kQ4_0:
+      return kernels.q4_0_pair;
+    case DType::kQ3_K:
+      return kernels.q3_k_pair;
+    case DType::kQ4_K:
+      return kernels.q4_k_pair;
+    case DType::kQ5_K:
+      return kernels.q5_k_pair;
+    case DType::kQ6_K:
+      return kernels.q6_k_pair;
+    default:
+      return nullptr;
+  }
+}
+
+// The panels [first, last), which stand one after the other at `packed`, times all rows of x.
+void SweepPanels(PanelKernel kernel, PairKernel pair, const WeightMatrix& w, const Activations& x,
+                 MatrixView<float> y, int64_t first, int64_t last, const std::byte* packed) {
+  const int64_t sweep = SweepRows(w.columns());
+  for (int64_t m = 0; m < x.rows(); m += sweep) {
+    PanelArgs args = x.PanelArgsFor(m, std::min(sweep, x.rows() - m));
+    args.y_stride = y.stride;
+    for (int64_t p = first; p < last; ++p) {
+      args.panel = reinterpret_cast<const uint8_t*>(packed + (p - first) * w.panel_bytes());
+      args.y = y.row(m) + p * kPanelRows;
+      if (pair != nullptr && args.m > kFewRows && p + 1 < last) {
+        args.next_panel = args.panel + w.panel_bytes();
+        args.valid_rows = std::min(kPanelRows, w.rows() - ++p * kPanelRows);
+        pair(args);
+        continue;
+      }
+      args.valid_rows = std::min(kPanelRows, w.rows() - p * kPanelRows);
+      kernel(args);
+    }
+  }
+}
+
 }  // namespace
 
 PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type) {
@@ -89,17 +131,17 @@ void MatMulPanels(const MatMulKernels& kernels, const WeightMatrix& w, const Act
   CHECK(y.stride >= y.columns && first_panel >= 0 && last_panel <= w.panels());
   const PanelKernel kernel = PanelKernelFor(kernels, w.type());
   CHECK(kernel != nullptr);
-  const int64_t sweep = SweepRows(w.columns());
-  for (int64_t m = 0; m < x.rows(); m += sweep) {
-    PanelArgs args = x.PanelArgsFor(m, std::min(sweep, x.rows() - m));
-    args.y_stride = y.stride;
+  if (w.in_place()) {
+    AlignedBuffer<std::byte> panel(static_cast<size_t>(w.panel_bytes()));
     for (int64_t p = first_panel; p < last_panel; ++p) {
-      args.panel = reinterpret_cast<const uint8_t*>(w.panel(p));
-      args.y = y.row(m) + p * kPanelRows;
-      args.valid_rows = std::min(kPanelRows, w.rows() - p * kPanelRows);
-      kernel(args);
+      w.PackPanelTo(p, panel.data());
+      SweepPanels(kernel, PairKernelFor(kernels, w.type()), w, x, y, p, p + 1, panel.data());
     }
+    return;
   }
+  if (first_panel >= last_panel) return;
+  SweepPanels(kernel, PairKernelFor(kernels, w.type()), w, x, y, first_panel, last_panel,
+              w.panel(first_panel));
 }
 
 }  // namespace millrace

@@ -20,4 +20,12 @@ void PanelQ2_K(const PanelArgs& args);
 void PanelQ3_K(const PanelArgs& args);
 void PanelIQ4_XS(const PanelArgs& args);
 
+// Two panels at a time; see PairKernel.
+void PairQ8_0(const PanelArgs& args);
+void PairQ4_0(const PanelArgs& args);
+void PairQ4_K(const PanelArgs& args);
+void PairQ5_K(const PanelArgs& args);
+void PairQ6_K(const PanelArgs& args);
+void PairQ3_K(const PanelArgs& args);
+
 }  // namespace millrace::avx512

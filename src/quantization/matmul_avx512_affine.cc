@@ -68,17 +68,10 @@ MILLRACE_INLINE void AffineSubBlock(const AffineHeader& header, const Source& so
   }
 }
 
-template <int C, class Source>
-MILLRACE_INLINE void AffineGroup(const AffineHeader& header, const Source& source,
-                                 const TileGroup& tile, float* y) {
-  __m512i total[C];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
-#pragma GCC unroll 1
-  for (int j = 0; j < 4; ++j) {
-    AffineSubBlock<C, 0>(header, source, j, tile.values, total);
-    AffineSubBlock<C, 1>(header, source, j, tile.values, total);
-  }
+// y += the scaled sums of one group less its minimums.
+template <int C>
+MILLRACE_INLINE void AddAffineGroup(const AffineHeader& header, const TileGroup& tile,
+                                    const __m512i total[C], float* y) {
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
     __m512i mins = _mm512_setzero_si512();
@@ -90,6 +83,43 @@ MILLRACE_INLINE void AffineGroup(const AffineHeader& header, const Source& sourc
                                       _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(total[c])));
     AddGroup(y + c * kLanes, g, tile.scales[c]);
   }
+}
+
+template <int C, class Source>
+MILLRACE_INLINE void AffineGroup(const AffineHeader& header, const Source& source,
+                                 const TileGroup& tile, float* y) {
+  __m512i total[C];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
+#pragma GCC unroll 1
+  for (int j = 0; j < 4; ++j) {
+    AffineSubBlock<C, 0>(header, source, j, tile.values, total);
+    AffineSubBlock<C, 1>(header, source, j, tile.values, total);
+  }
+  AddAffineGroup<C>(header, tile, total, y);
+}
+
+// AffineGroup<8> for two panels.
+MILLRACE_INLINE void AffineGroupPair(const AffineHeader& h0, const AffineHeader& h1,
+                                     const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
+                                     float* y0, float* y1) {
+  __m512i total[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) total[i] = _mm512_setzero_si512();
+#pragma GCC unroll 1
+  for (int s = 0; s < 8; ++s) {
+    __m512i acc[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) acc[i] = _mm512_setzero_si512();
+    DotTwoPanels<8>(w0 + s * 512, w1 + s * 512, tile.values + s * 32 * 8, acc);
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(acc[c], h0.scale[s]));
+      total[8 + c] = _mm512_add_epi32(total[8 + c], _mm512_mullo_epi32(acc[8 + c], h1.scale[s]));
+    }
+  }
+  AddAffineGroup<8>(h0, tile, total, y0);
+  AddAffineGroup<8>(h1, tile, total + 8, y1);
 }
 
 struct AffineExpanded : ExpandedCodes {
@@ -142,6 +172,11 @@ struct Q4_K {
                                     const TileGroup& tile, float* y) {
     AffineGroup<C>(header, source, tile, y);
   }
+  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
+                                        const uint8_t* w1, const TileGroup& tile, float* y0,
+                                        float* y1) {
+    AffineGroupPair(h0, h1, w0, w1, tile, y0, y1);
+  }
 };
 
 struct Q5_K : Q4_K {
@@ -183,6 +218,8 @@ struct Q5_K : Q4_K {
 namespace avx512 {
 void PanelQ4_K(const PanelArgs& args) { IntegerPanel<Q4_K>(args); }
 void PanelQ5_K(const PanelArgs& args) { IntegerPanel<Q5_K>(args); }
+void PairQ4_K(const PanelArgs& args) { IntegerPair<Q4_K>(args); }
+void PairQ5_K(const PanelArgs& args) { IntegerPair<Q5_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

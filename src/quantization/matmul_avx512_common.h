@@ -24,10 +24,6 @@ typedef int32_t __attribute__((may_alias)) AliasedInt;
 constexpr int64_t kLanes = 16;
 constexpr int64_t kMostColumns = 256;  // activation rows per pass: 16 KiB of partial results
 
-// Up to two tiles, unpacking each time is quicker than writing the codes out; the second tile finds
-// the panel cached.
-constexpr int64_t kFewColumns = 16;
-
 // How far ahead of its use a line of weights is asked for: the prefetchers of the hardware stop at
 // page borders.
 constexpr int64_t kPrefetchBytes = 8192;
@@ -42,6 +38,26 @@ MILLRACE_INLINE __m512i DotBroadcast(__m512i acc, __m512i codes, const int8_t* x
       : "+v"(acc)
       : "v"(codes), "m"(*reinterpret_cast<const AliasedInt*>(x)));
   return acc;
+}
+
+// acc[8 r + c] += the dot products of kDwords dwords of codes of panel r with column c. Each
+// activation is loaded once for both panels: one panel alone keeps the load ports busier than the
+// dot product's.
+template <int kDwords>
+MILLRACE_INLINE void DotTwoPanels(const uint8_t* first, const uint8_t* second, const int8_t* x,
+                                  __m512i acc[16]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kDwords; ++t) {
+    const __m512i w0 = _mm512_loadu_si512(first + 64 * t);
+    const __m512i w1 = _mm512_loadu_si512(second + 64 * t);
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      const __m512i b =
+          _mm512_set1_epi32(*reinterpret_cast<const AliasedInt*>(x + 4 * (8 * t + c)));
+      acc[c] = _mm512_dpbusd_epi32(acc[c], w0, b);
+      acc[8 + c] = _mm512_dpbusd_epi32(acc[8 + c], w1, b);
+    }
+  }
 }
 
 MILLRACE_INLINE __m512i DotPairsBroadcast(__m512i acc, __m512i pairs, const int16_t* x) {
@@ -123,25 +139,30 @@ struct ExpandedCodes {
   MILLRACE_INLINE void Prefetch(int) const {}
 };
 
+// One group of a panel, expanded.
+template <class Format>
+struct ExpandedGroup {
+  typename Format::Header header;
+  const uint8_t* codes;
+};
+
 template <class Format, int C>
 __attribute__((noinline)) void ExpandedTile(const PanelArgs& a, int64_t group,
-                                            const typename Format::Header& header,
-                                            const uint8_t* codes, int64_t first, float* y) {
-  Format::template Group<C>(header, typename Format::Expanded{codes},
+                                            const ExpandedGroup<Format>& w, int64_t first,
+                                            float* y) {
+  Format::template Group<C>(w.header, typename Format::Expanded{w.codes},
                             TileGroupAt(a, first, C, group), y);
 }
 
 template <class Format>
 MILLRACE_INLINE void ExpandedTileOf(int64_t tile_columns, const PanelArgs& a, int64_t group,
-                                    const typename Format::Header& header, const uint8_t* codes,
-                                    int64_t first, float* y) {
-  using Tile = void (*)(const PanelArgs&, int64_t, const typename Format::Header&, const uint8_t*,
-                        int64_t, float*);
+                                    const ExpandedGroup<Format>& w, int64_t first, float* y) {
+  using Tile = void (*)(const PanelArgs&, int64_t, const ExpandedGroup<Format>&, int64_t, float*);
   static constexpr Tile kTiles[] = {ExpandedTile<Format, 1>, ExpandedTile<Format, 2>,
                                     ExpandedTile<Format, 3>, ExpandedTile<Format, 4>,
                                     ExpandedTile<Format, 5>, ExpandedTile<Format, 6>,
                                     ExpandedTile<Format, 7>, ExpandedTile<Format, 8>};
-  kTiles[tile_columns - 1](a, group, header, codes, first, y);
+  kTiles[tile_columns - 1](a, group, w, first, y);
 }
 
 // Columns [first, first + count), count <= kMostColumns: each group is expanded once, then met by
@@ -150,17 +171,63 @@ template <class Format>
 __attribute__((noinline)) void ManyColumns(const PanelArgs& a, int64_t first, int64_t count) {
   alignas(64) uint8_t codes[256 * kLanes];
   alignas(64) float y[kMostColumns * kLanes];
+  ExpandedGroup<Format> w;
   Clear(y, count);
   for (int64_t group = 0; group < a.groups; ++group) {
-    typename Format::Header header;
-    Format::ExpandHeader(a, group, header);
-    const uint8_t* expanded = Format::ExpandCodes(a, group, codes);
+    Format::ExpandHeader(a, group, w.header);
+    w.codes = Format::ExpandCodes(a, group, codes);
     for (int64_t c = 0; c < count; c += kTileColumns) {
       const int64_t width = count - c < kTileColumns ? count - c : kTileColumns;
-      ExpandedTileOf<Format>(width, a, group, header, expanded, first + c, y + c * kLanes);
+      ExpandedTileOf<Format>(width, a, group, w, first + c, y + c * kLanes);
     }
   }
   StoreRows(a, y, first, count);
+}
+
+template <class Format>
+__attribute__((noinline)) void ExpandedPairTile(const PanelArgs& a, int64_t group,
+                                                const ExpandedGroup<Format> w[2], int64_t first,
+                                                float* y0, float* y1) {
+  Format::GroupPair(w[0].header, w[1].header, w[0].codes, w[1].codes,
+                    TileGroupAt(a, first, kTileColumns, group), y0, y1);
+}
+
+// ManyColumns for two panels. A last tile of fewer columns is computed panel by panel.
+template <class Format>
+__attribute__((noinline)) void ManyColumnsPair(const PanelArgs& a, const PanelArgs& next,
+                                               int64_t first, int64_t count) {
+  alignas(64) uint8_t codes[2][256 * kLanes + 320];
+  alignas(64) float y[2][kMostColumns * kLanes];
+  ExpandedGroup<Format> w[2];
+  Clear(y[0], count);
+  Clear(y[1], count);
+  for (int64_t group = 0; group < a.groups; ++group) {
+    Format::ExpandHeader(a, group, w[0].header);
+    Format::ExpandHeader(next, group, w[1].header);
+    w[0].codes = Format::ExpandCodes(a, group, codes[0]);
+    w[1].codes = Format::ExpandCodes(next, group, codes[1]);
+    int64_t c = 0;
+    for (; c + kTileColumns <= count; c += kTileColumns) {
+      ExpandedPairTile<Format>(a, group, w, first + c, y[0] + c * kLanes, y[1] + c * kLanes);
+    }
+    if (c == count) continue;
+    ExpandedTileOf<Format>(count - c, a, group, w[0], first + c, y[0] + c * kLanes);
+    ExpandedTileOf<Format>(count - c, next, group, w[1], first + c, y[1] + c * kLanes);
+  }
+  StoreRows(a, y[0], first, count);
+  StoreRows(next, y[1], first, count);
+}
+
+template <class Format>
+void IntegerPair(const PanelArgs& both) {
+  PanelArgs a = both, next = both;
+  a.valid_rows = kLanes;
+  next.panel = both.next_panel;
+  next.y += kLanes;
+  for (int64_t first = 0; first < a.m; first += kMostColumns) {
+    const int64_t rest = a.m - first;
+    ManyColumnsPair<Format>(a, next, first, rest < kMostColumns ? rest : kMostColumns);
+  }
 }
 
 template <class Format>
@@ -169,7 +236,9 @@ void IntegerPanel(const PanelArgs& a) {
   static constexpr Few kFew[] = {
       FewColumns<Format, 1>, FewColumns<Format, 2>, FewColumns<Format, 3>, FewColumns<Format, 4>,
       FewColumns<Format, 5>, FewColumns<Format, 6>, FewColumns<Format, 7>, FewColumns<Format, 8>};
-  if (a.m <= kFewColumns) {
+  // Up to two tiles, unpacking each time is quicker than writing the codes out; the second tile
+  // finds the panel cached.
+  if (a.m <= kFewRows) {
     for (int64_t first = 0; first < a.m; first += kTileColumns) {
       const int64_t rest = a.m - first;
       kFew[(rest < kTileColumns ? rest : kTileColumns) - 1](a, first);

@@ -133,6 +133,11 @@ struct Q3_K {
                                     const TileGroup& tile, float* y) {
     SixteensGroup<C, 2>(header, source, tile, y);
   }
+  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
+                                        const uint8_t* w1, const TileGroup& tile, float* y0,
+                                        float* y1) {
+    SixteensGroupPair<2>(h0, h1, w0, w1, tile, y0, y1);
+  }
 };
 
 }  // namespace
@@ -140,6 +145,7 @@ struct Q3_K {
 namespace avx512 {
 void PanelQ2_K(const PanelArgs& args) { IntegerPanel<Q2_K>(args); }
 void PanelQ3_K(const PanelArgs& args) { IntegerPanel<Q3_K>(args); }
+void PairQ3_K(const PanelArgs& args) { IntegerPair<Q3_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

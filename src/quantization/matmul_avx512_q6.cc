@@ -59,12 +59,18 @@ struct Q6_K {
                                     const TileGroup& tile, float* y) {
     SixteensGroup<C, 5>(header, source, tile, y);
   }
+  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
+                                        const uint8_t* w1, const TileGroup& tile, float* y0,
+                                        float* y1) {
+    SixteensGroupPair<5>(h0, h1, w0, w1, tile, y0, y1);
+  }
 };
 
 }  // namespace
 
 namespace avx512 {
 void PanelQ6_K(const PanelArgs& args) { IntegerPanel<Q6_K>(args); }
+void PairQ6_K(const PanelArgs& args) { IntegerPair<Q6_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

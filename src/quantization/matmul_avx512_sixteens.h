@@ -69,6 +69,37 @@ MILLRACE_INLINE void SixteensGroup(const SixteensHeader& header, const Source& s
   }
 }
 
+// SixteensGroup<8, kShift> for two panels.
+template <int kShift>
+MILLRACE_INLINE void SixteensGroupPair(const SixteensHeader& h0, const SixteensHeader& h1,
+                                       const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
+                                       float* y0, float* y1) {
+  __m512i total[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) total[i] = _mm512_setzero_si512();
+#pragma GCC unroll 1
+  for (int s = 0; s < 16; ++s) {
+    __m512i acc[16];
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      acc[c] = _mm512_slli_epi32(_mm512_set1_epi32(tile.minus_sums16[s * 8 + c]), kShift);
+      acc[8 + c] = acc[c];
+    }
+    DotTwoPanels<4>(w0 + s * 256, w1 + s * 256, tile.values + s * 16 * 8, acc);
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(acc[c], h0.scale[s]));
+      total[8 + c] = _mm512_add_epi32(total[8 + c], _mm512_mullo_epi32(acc[8 + c], h1.scale[s]));
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < 8; ++c) {
+    AddGroup(y0 + c * kLanes, _mm512_mul_ps(h0.d, _mm512_cvtepi32_ps(total[c])), tile.scales[c]);
+    AddGroup(y1 + c * kLanes, _mm512_mul_ps(h1.d, _mm512_cvtepi32_ps(total[8 + c])),
+             tile.scales[c]);
+  }
+}
+
 struct SixteensExpanded : ExpandedCodes {
   template <int kQuarter>
   MILLRACE_INLINE __m512i Codes(int h, int t) const {

@@ -35,6 +35,11 @@ struct Q8_0 {
                                     const TileGroup& tile, float* y) {
     SmallGroup<C, 7>(header, source, tile, y);
   }
+  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
+                                        const uint8_t* w1, const TileGroup& tile, float* y0,
+                                        float* y1) {
+    SmallGroupPair<7>(h0, h1, w0, w1, tile, y0, y1);
+  }
 };
 
 struct Q4_0 {
@@ -66,6 +71,11 @@ struct Q4_0 {
   MILLRACE_INLINE static void Group(const Header& header, const Source& source,
                                     const TileGroup& tile, float* y) {
     SmallGroup<C, 3>(header, source, tile, y);
+  }
+  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
+                                        const uint8_t* w1, const TileGroup& tile, float* y0,
+                                        float* y1) {
+    SmallGroupPair<3>(h0, h1, w0, w1, tile, y0, y1);
   }
 };
 
@@ -101,6 +111,8 @@ struct Q4_1 {
 namespace avx512 {
 void PanelQ8_0(const PanelArgs& args) { IntegerPanel<Q8_0>(args); }
 void PanelQ4_0(const PanelArgs& args) { IntegerPanel<Q4_0>(args); }
+void PairQ8_0(const PanelArgs& args) { IntegerPair<Q8_0>(args); }
+void PairQ4_0(const PanelArgs& args) { IntegerPair<Q4_0>(args); }
 void PanelQ4_1(const PanelArgs& args) { IntegerPanel<Q4_1>(args); }
 }  // namespace avx512
 

@@ -86,6 +86,37 @@ MILLRACE_INLINE void SmallGroup(const SmallHeaderType& header, const Source& sou
   for (int c = 0; c < C; ++c) AddGroup(y + c * kLanes, g[c], tile.scales[c]);
 }
 
+// SmallGroup<8, kShift> for two panels.
+template <int kShift, class SmallHeaderType>
+MILLRACE_INLINE void SmallGroupPair(const SmallHeaderType& h0, const SmallHeaderType& h1,
+                                    const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
+                                    float* y0, float* y1) {
+  static_assert(!SmallHeaderType::kMins && kShift != kNoOffset);
+  __m512 g[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) g[i] = _mm512_setzero_ps();
+#pragma GCC unroll 1
+  for (int b = 0; b < h0.blocks; ++b) {
+    __m512i acc[16];
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      acc[c] = _mm512_slli_epi32(_mm512_set1_epi32(tile.minus_sums32[b * 8 + c]), kShift);
+      acc[8 + c] = acc[c];
+    }
+    DotTwoPanels<8>(w0 + b * 512, w1 + b * 512, tile.values + b * 32 * 8, acc);
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; ++c) {
+      g[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), h0.d[b], g[c]);
+      g[8 + c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[8 + c]), h1.d[b], g[8 + c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < 8; ++c) {
+    AddGroup(y0 + c * kLanes, g[c], tile.scales[c]);
+    AddGroup(y1 + c * kLanes, g[8 + c], tile.scales[c]);
+  }
+}
+
 struct SmallExpanded : ExpandedCodes {
   MILLRACE_INLINE __m512i Codes(int b, int t) const { return Load(codes + (b * 8 + t) * 64); }
 };

@@ -137,6 +137,31 @@ TEST_P(ExactMatMul, SweepsDoNotMatter) {
   }
 }
 
+// Weights left in place, and panels that another matrix packed.
+TEST_P(ExactMatMul, WhereTheWeightsLieDoesNotMatter) {
+  const int64_t n = 37, k = 512;
+  const auto source = Weights(type(), n, k, 16);
+  const auto packed = WeightMatrix::Pack(type(), n, k, source, one_);
+  const auto in_place = WeightMatrix::InPlace(type(), n, k, source);
+  ASSERT_TRUE(packed.ok() && in_place.ok());
+  const auto view = WeightMatrix::FromPanels(type(), n, k, packed->packed_bytes());
+  ASSERT_TRUE(view.ok());
+  ThreadPool pool(2);
+  for (int64_t m : {1, 9, 300}) {
+    const auto x = RandomFloats(m * k, 17);
+    const auto expected = Multiply(DetectIsa(), pool, *packed, x.data(), m);
+    EXPECT_TRUE(SameBits(Multiply(DetectIsa(), pool, *in_place, x.data(), m), expected)) << m;
+    EXPECT_TRUE(SameBits(Multiply(DetectIsa(), pool, *view, x.data(), m), expected)) << m;
+  }
+  std::vector<float> a(static_cast<size_t>(k)), b(static_cast<size_t>(k));
+  for (int64_t row : {0, 15, 16, 36}) {
+    packed->DequantizeRow(row, a);
+    in_place->DequantizeRow(row, b);
+    EXPECT_TRUE(SameBits(a, b)) << row;
+  }
+  EXPECT_FALSE(WeightMatrix::FromPanels(type(), n + 16, k, packed->packed_bytes()).ok());
+}
+
 TEST_P(ExactMatMul, OnlyTheGivenPanelsAndColumnsAreWritten) {
   const int64_t n = 40, k = 256, m = 10, stride = 43;
   const auto w = Pack(type(), n, k, 9);

@@ -50,6 +50,8 @@ alignas(16) constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
 constexpr int64_t kActivationGroup = 256;  // elements of K that share one activation scale
 constexpr int64_t kTileColumns = 8;        // activation rows side by side in a tile
 
+constexpr int64_t kFewRows = 16;  // up to here, codes are unpacked in registers
+
 // One panel of weights (16 rows) times M activation rows.
 //
 // Row-major activations: values [M][padded], sums [M][padded / 16], scales [M][groups], x [M] rows
@@ -60,10 +62,11 @@ constexpr int64_t kTileColumns = 8;        // activation rows side by side in a 
 // gaps, so tile t of anything with n elements per row begins at 8 * t * n.
 struct PanelArgs {
   const uint8_t* panel = nullptr;
-  int64_t columns = 0;  // K
-  int64_t padded = 0;   // K rounded up to whole groups
-  int64_t groups = 0;   // padded / 256
-  int64_t m = 0;        // activation rows, M
+  const uint8_t* next_panel = nullptr;  // PairKernel: the sixteen rows after those of `panel`
+  int64_t columns = 0;                  // K
+  int64_t padded = 0;                   // K rounded up to whole groups
+  int64_t groups = 0;                   // padded / 256
+  int64_t m = 0;                        // activation rows, M
   const float* x = nullptr;
   int64_t x_stride = 0;
   const int8_t* values = nullptr;
@@ -79,6 +82,9 @@ struct PanelArgs {
   int64_t valid_rows = 0;  // 1 to 16: only these outputs are written
 };
 using PanelKernel = void (*)(const PanelArgs& args);
+// The same for two panels, whose 16 + valid_rows outputs stand side by side from y. Null where an
+// Isa gains nothing by it; meant for an M of more than kFewRows.
+using PairKernel = PanelKernel;
 
 // x [columns] to int8 values [padded] (zero after columns), scales [padded / 256] and sums [padded
 // / 16].
@@ -103,6 +109,12 @@ struct MatMulKernels {
   PanelKernel iq4_nl = nullptr;
   PanelKernel iq4_xs = nullptr;
   PanelKernel mxfp4 = nullptr;
+  PairKernel q8_0_pair = nullptr;
+  PairKernel q4_0_pair = nullptr;
+  PairKernel q4_k_pair = nullptr;
+  PairKernel q5_k_pair = nullptr;
+  PairKernel q6_k_pair = nullptr;
+  PairKernel q3_k_pair = nullptr;
 };
 
 // Null for a type that has none.

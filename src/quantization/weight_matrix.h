@@ -1,5 +1,6 @@
-// WeightMatrix: the weights of one linear layer, in whatever block format the file has, repacked
-// once at load.
+// WeightMatrix: the weights of one linear layer, in whatever block format the file has: repacked
+// once at load, or packed earlier and mapped from a side file, or left in place and packed panel by
+// panel at each use (slow, but no memory of its own).
 //
 // Layout R16 (kernels.md): sixteen output rows interleaved, so that a SIMD lane is a row and no
 // horizontal sums are needed. The last panel is padded with zero rows, which are computed and
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -36,8 +38,19 @@ class WeightMatrix {
   // contiguous one). An unsupported type is an error that names it and the supported ones.
   // `columns` must be a multiple of the type's block and `source` of the right size (checked by the
   // GGUF reader; CHECKed here).
+  // `done`, where given, is told each part of `source` that was read and is not needed any more,
+  // from the pool's threads.
+  using Release = std::function<void(std::span<const std::byte>)>;
   static Result<WeightMatrix> Pack(DType type, int64_t rows, int64_t columns,
-                                   std::span<const std::byte> source, ThreadPool& pool);
+                                   std::span<const std::byte> source, ThreadPool& pool,
+                                   const Release& done = {});
+  // The same errors and demands; `source` must outlive the matrix, and is read at every use.
+  static Result<WeightMatrix> InPlace(DType type, int64_t rows, int64_t columns,
+                                      std::span<const std::byte> source);
+  // Panels that a WeightMatrix of the same type and shape held; they must outlive this one and
+  // begin on a 64-byte border. Another size than that type and shape give is an error.
+  static Result<WeightMatrix> FromPanels(DType type, int64_t rows, int64_t columns,
+                                         std::span<const std::byte> panels);
   WeightMatrix() = default;
 
   DType type() const { return type_; }
@@ -45,18 +58,29 @@ class WeightMatrix {
   int64_t columns() const { return columns_; }  // K: inputs
   int64_t panels() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
   int64_t panel_bytes() const { return panel_bytes_; }
-  const std::byte* panel(int64_t p) const { return packed_.data() + p * panel_bytes_; }
-  size_t bytes() const { return packed_.size(); }
+  bool in_place() const { return in_place_; }
+  // Only where the matrix is not in place.
+  const std::byte* panel(int64_t p) const { return bytes_.data() + p * panel_bytes_; }
+  // All panels, for FromPanels; empty in place.
+  std::span<const std::byte> packed_bytes() const;
+  // Only in place: packs panel p into `out`, panel_bytes() zeroed bytes or an earlier panel of this
+  // matrix.
+  void PackPanelTo(int64_t p, std::byte* out) const;
+  size_t bytes() const { return bytes_.size(); }
 
   // Writes row `row` as floats: out has columns() elements. The embedding lookup.
   void DequantizeRow(int64_t row, std::span<float> out) const;
 
  private:
+  static Result<WeightMatrix> Shape(DType type, int64_t rows, int64_t columns);
+
   DType type_ = DType::kF32;
   int64_t rows_ = 0;
   int64_t columns_ = 0;
   int64_t panel_bytes_ = 0;
-  PageBuffer packed_;
+  bool in_place_ = false;
+  std::span<const std::byte> bytes_;  // the panels, or the source's rows
+  PageBuffer packed_;                 // owns bytes_ after Pack
 };
 
 }  // namespace millrace
