@@ -1,0 +1,5 @@
+// error: ignoring return(ed)? value.*nodiscard
+#include "base/result.h"
+
+millrace::Status Check();
+void Run() { Check(); }

@@ -1,0 +1,4 @@
+// error: (cannot convert|no viable conversion)
+#include "base/id.h"
+
+int Number(millrace::TokenId token) { return token; }
