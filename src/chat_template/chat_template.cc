@@ -1,5 +1,6 @@
 #include "chat_template/chat_template.h"
 
+#include <string>
 #include <utility>
 
 #include "chat_template/failure.h"
@@ -9,6 +10,11 @@
 namespace millrace {
 
 Result<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
+  if (source.size() > kMaxTemplateBytes) {
+    return Error{"chat template: the source has " + std::to_string(source.size()) +
+                     " bytes, but at most " + std::to_string(kMaxTemplateBytes) + " are taken",
+                 ErrorKind::kTooLarge};
+  }
   try {
     return ChatTemplate(jinja::ParseTemplate(source));
   } catch (jinja::Failure& failure) {

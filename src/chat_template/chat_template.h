@@ -4,6 +4,7 @@
 // everything it does is charged to RenderLimits. Immutable: Render may run on many threads at once.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,9 +21,12 @@ namespace jinja {
 struct Template;
 }
 
+// Of a template's source; the longest of known models has about 20 KB.
+inline constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
+
 class ChatTemplate {
  public:
-  // A syntax error names its line.
+  // A syntax error names its line; a source beyond kMaxTemplateBytes is kTooLarge.
   static Result<ChatTemplate> Parse(std::string_view source);
 
   // `context` holds the template's variables (messages, tools, add_generation_prompt, bos_token,

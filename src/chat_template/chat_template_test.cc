@@ -31,6 +31,15 @@ TEST(ChatTemplate, SyntaxErrorNamesItsLine) {
   EXPECT_NE(parsed.error().message.find("line 3"), std::string::npos) << parsed.error().message;
 }
 
+TEST(ChatTemplate, SourceHasALimit) {
+  const std::string longest(kMaxTemplateBytes, 'x');
+  EXPECT_EQ(RenderSource(longest).value(), longest);
+  const auto parsed = ChatTemplate::Parse(longest + "x");
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_EQ(parsed.error().kind, ErrorKind::kTooLarge);
+  EXPECT_NE(parsed.error().message.find("1048577 bytes"), std::string::npos);
+}
+
 TEST(ChatTemplate, FormatsTheTimeThatIsPassedIn) {
   EXPECT_EQ(RenderSource("{{ strftime_now('%d %b %Y, %A %j') }}").value(),
             "23 Nov 2026, Monday 327");

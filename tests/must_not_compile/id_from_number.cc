@@ -1,4 +1,4 @@
-// error: (could not convert|no viable conversion|cannot convert)
+// error: (no matching function|could not convert|no viable conversion|cannot convert)
 #include "base/id.h"
 
 void Use(millrace::TokenId token);
