@@ -119,6 +119,12 @@ const std::byte* KvStore::Values(int32_t layer, BlockId block, int32_t head) con
   return memory_.data() + Offset(layer, block, head) + head_bytes_;
 }
 
+std::span<std::byte> KvStore::BlockData(BlockId block) {
+  CHECK(block.value >= 0 && block.value < blocks_);
+  const int64_t bytes = BlockBytes(shape_, type_);
+  return {memory_.data() + block.value * bytes, static_cast<size_t>(bytes)};
+}
+
 void KvStore::CopyBlock(BlockId from, BlockId to) {
   CHECK(from.value >= 0 && from.value < blocks_ && to.value >= 0 && to.value < blocks_);
   if (from == to) return;

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/id.h"
@@ -44,6 +45,8 @@ class KvStore {
   void Write(int32_t layer, BlockId block, int32_t slot, const float* k, const float* v);
   const std::byte* Keys(int32_t layer, BlockId block, int32_t head) const;
   const std::byte* Values(int32_t layer, BlockId block, int32_t head) const;
+  // All of a block, every layer: to be kept elsewhere and brought back, in this layout.
+  std::span<std::byte> BlockData(BlockId block);
   // Copies every layer of a block: for copy-on-write.
   void CopyBlock(BlockId from, BlockId to);
 

@@ -1,6 +1,8 @@
 // PrefixTree::Node, for the files that implement PrefixTree. Internal to prefix_cache/.
 #pragma once
 
+#include <optional>
+
 #include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
@@ -15,6 +17,7 @@ struct PrefixTree::Node {
   Node* parent = nullptr;  // null: a root
   const std::string* space = nullptr;  // of a root
   BlockRef block;                      // none in a root
+  std::optional<Digest> chain;         // once it was asked for
   std::set<std::unique_ptr<Node>, Order> children;
 
   std::span<const TokenId> tokens() const {

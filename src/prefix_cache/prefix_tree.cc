@@ -236,6 +236,7 @@ int32_t PrefixTree::Evict(int32_t count) {
     const bool parent_follows =
         parent->parent != nullptr && parent->children.size() == 1 && !parent->pinned;
     next = std::next(next);
+    if (on_evict_ && leaf.whole()) on_evict_({leaf.block.id(), leaf.tokens(), ChainOfNode(leaf)});
     Drop(leaf);
     ++freed;
     // The parent is a leaf now, and may stand before the ones still to come.

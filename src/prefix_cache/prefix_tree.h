@@ -18,16 +18,19 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/id.h"
 #include "paged_kv/block_pool.h"
+#include "prefix_cache/sha256.h"
 
 namespace millrace {
 
@@ -43,6 +46,18 @@ struct PrefixTreeStats {
   int32_t pinned = 0;   // of them
   int64_t evicted = 0;  // blocks given up for others
   int64_t shared = 0;   // blocks that two sequences computed at once, made one
+};
+
+// Names a beginning that ends with a whole block: a digest of the namespace, then of that and each
+// block's token ids in turn.
+Digest ChainOf(std::string_view space);
+Digest ChainOf(const Digest& before, std::span<const TokenId> block);
+
+// A whole block that the tree knows.
+struct KnownBlock {
+  BlockId block;
+  std::span<const TokenId> tokens;  // the block's own
+  Digest chain;
 };
 
 class PrefixTree {
@@ -97,6 +112,11 @@ class PrefixTree {
   // becomes the floor). Pinned nodes stay.
   int32_t Evict(int32_t count);
 
+  // Called for each whole block that Evict is about to free, while its memory is what it was.
+  void OnEvict(std::function<void(const KnownBlock&)> callback) { on_evict_ = std::move(callback); }
+  // Visits every whole block, each before those that begin it.
+  void ForEachBlock(const std::function<void(const KnownBlock&)>& visit);
+
   // Keeps the whole blocks of the beginning of `tokens` that are there from eviction, as far as
   // max_pinned goes; returns how many are pinned now of those.
   int32_t Pin(std::string_view space, std::span<const TokenId> tokens);
@@ -133,6 +153,7 @@ class PrefixTree {
   void Drop(Node& leaf);
   void Use(Node& node);
   void SetPinned(Node& node, bool pinned);
+  static Digest ChainOfNode(Node& node);
   double CostOf(const Node& node) const;
   bool IsConsistent(const Node& node) const;
 
@@ -144,6 +165,7 @@ class PrefixTree {
   double floor_ = 0;
   int64_t uses_ = 0;
   PrefixTreeStats stats_;
+  std::function<void(const KnownBlock&)> on_evict_;
 };
 
 }  // namespace millrace

@@ -226,6 +226,22 @@ TEST_F(PrefixTreeTest, PinsAreBounded) {
   EXPECT_EQ(tree_.Pin("", Rising(0, 320)), 0);
 }
 
+TEST_F(PrefixTreeTest, WhatIsEvictedIsNamedByItsWholeBeginning) {
+  Remember(Rising(0, 70), "alice");
+  const Digest first = ChainOf(ChainOf("alice"), Rising(0, 32));
+  const Digest second = ChainOf(first, Rising(32, 32));
+  std::vector<Digest> visited, evicted;
+  tree_.ForEachBlock([&](const KnownBlock& block) { visited.push_back(block.chain); });
+  EXPECT_THAT(visited, testing::ElementsAre(second, first));
+  tree_.OnEvict([&](const KnownBlock& block) {
+    EXPECT_EQ(block.tokens.size(), static_cast<size_t>(kBlockTokens));
+    evicted.push_back(block.chain);
+  });
+  EXPECT_EQ(tree_.Evict(9), 3);  // the part of a block has no name
+  EXPECT_THAT(evicted, testing::ElementsAre(second, first));
+  EXPECT_NE(ChainOf(ChainOf("bob"), Rising(0, 32)), first);
+}
+
 TEST_F(PrefixTreeTest, ALongChainIsDestroyed) {
   BlockPool pool(100'000);
   PrefixTree tree(pool, {});
