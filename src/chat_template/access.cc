@@ -238,6 +238,12 @@ Value Interpreter::GetAttribute(const Value& object, std::string_view name) {
                           "'");
 }
 
+Value Interpreter::GetOnlyAttribute(const Value& object, std::string_view name) {
+  if (std::optional<Value> found = FindAttribute(object, name)) return *std::move(found);
+  return Value::Undefined("'" + DescribeType(object) + "' has no attribute '" + std::string(name) +
+                          "'");
+}
+
 Value Interpreter::GetItem(const Value& object, const Value& index) {
   RequireDefined(object);
   if (std::optional<Value> found = FindItem(object, index)) return *std::move(found);

@@ -3,7 +3,8 @@
 namespace millrace::jinja {
 
 const FilterEntry* FindFilter(std::string_view name) {
-  for (const auto table : {StringFilters(), SequenceFilters(), SelectFilters(), NumberFilters()}) {
+  for (const auto table :
+       {StringFilters(), TextFilters(), SequenceFilters(), SelectFilters(), NumberFilters()}) {
     for (const FilterEntry& entry : table) {
       if (entry.name == name) return &entry;
     }

@@ -20,6 +20,7 @@ const FilterEntry* FindFilter(std::string_view name);
 
 // The tables by theme; FindFilter looks through all of them.
 std::span<const FilterEntry> StringFilters();    // filters_string.cc
+std::span<const FilterEntry> TextFilters();      // filters_text.cc
 std::span<const FilterEntry> SequenceFilters();  // filters_sequence.cc
 std::span<const FilterEntry> SelectFilters();    // filters_select.cc
 std::span<const FilterEntry> NumberFilters();    // filters_number.cc

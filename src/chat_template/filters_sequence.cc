@@ -216,11 +216,17 @@ Value SliceFilter(Interpreter& interpreter, const Value& input, const CallArgume
   return interpreter.MakeIterator(std::move(out));
 }
 
+Value Attr(Interpreter& interpreter, const Value& input, const CallArguments& arguments) {
+  const BoundArguments bound("attr", arguments, {"name"}, 1);
+  RequireDefined(input);
+  return interpreter.GetOnlyAttribute(input, bound.String(0));
+}
+
 constexpr FilterEntry kFilters[] = {
     {"default", Default}, {"d", Default},   {"length", Length},     {"count", Length},
     {"first", First},     {"last", Last},   {"list", List},         {"join", Join},
     {"reverse", Reverse}, {"items", Items}, {"sort", Sort},         {"dictsort", DictSort},
-    {"unique", Unique},   {"batch", Batch}, {"slice", SliceFilter},
+    {"unique", Unique},   {"batch", Batch}, {"slice", SliceFilter}, {"attr", Attr},
 };
 
 }  // namespace

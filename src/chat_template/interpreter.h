@@ -56,6 +56,8 @@ class Interpreter {
   // object.name and object[index]; what is missing is undefined.
   Value GetAttribute(const Value& object, std::string_view name);
   Value GetItem(const Value& object, const Value& index);
+  // The attribute alone, as the filter attr wants it: never an item of a dict.
+  Value GetOnlyAttribute(const Value& object, std::string_view name);
   // A path such as "a.b.0", as map, sort and the like take it.
   Value GetPath(const Value& object, const Value& path);
   Value Slice(const Value& object, const Value& start, const Value& stop, const Value& step);
