@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "embedded_model.h"
+#include "prefix_cache/disk_tier.h"
 
 namespace millrace {
 namespace {
@@ -51,6 +52,29 @@ Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const M
     std::fprintf(stderr, "warning: %s\n", sentence.c_str());
   };
   return options;
+}
+
+// To be raised when a change gives keys or values other bits.
+constexpr int kKvRevision = 1;
+
+std::string KvIdentity(const MappedGguf& file, const ModelFlags& flags, const LoadedModel& loaded) {
+  return "file " + std::to_string(ChecksumOf(file.bytes())) + " of " +
+         std::to_string(file.bytes().size()) + " bytes, " + std::string(NameOf(loaded.kv_type)) +
+         ", " + std::string(NameOf(loaded.isa)) + ", " + flags.attention + ", revision " +
+         std::to_string(kKvRevision);
+}
+
+// None where no directory is named or the prefix cache is off.
+Result<std::unique_ptr<DiskTier>> OpenDiskTier(const ModelFlags& flags, const LoadedModel& loaded) {
+  if (flags.prefix_cache_dir.empty() || flags.prefix_cache != "on") {
+    return std::unique_ptr<DiskTier>();
+  }
+  DiskTierConfig config;
+  config.directory = flags.prefix_cache_dir;
+  config.identity = loaded.kv_identity;
+  config.block_bytes = KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type);
+  config.max_bytes = static_cast<int64_t>(std::min<uint64_t>(flags.prefix_cache_disk, INT64_MAX));
+  return DiskTier::Open(config);
 }
 
 LoadProgress ProgressLine() {
@@ -122,6 +146,14 @@ void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_PREFIX_CACHE")
       ->capture_default_str()
       ->check(CLI::IsMember({"on", "off"}));
+  verb.add_option("--prefix-cache-dir", flags.prefix_cache_dir,
+                  "a directory where cached prefixes outlive memory and restarts")
+      ->envname("MILLRACE_PREFIX_CACHE_DIR");
+  verb.add_option("--prefix-cache-disk", flags.prefix_cache_disk,
+                  "most bytes in that directory, such as 8GiB")
+      ->envname("MILLRACE_PREFIX_CACHE_DISK")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false));
 }
 
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {
@@ -161,6 +193,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
                  std::to_string(loaded.tokenizer->vocab_size()) +
                  " tokens, but the embedding holds " + std::to_string(loaded.info.vocab_size)};
   }
+  if (!flags.prefix_cache_dir.empty()) loaded.kv_identity = KvIdentity(*mapped, flags, loaded);
   loaded.id = flags.model.empty() ? loaded.info.name : NameFromPath(flags.model);
   return loaded;
 }
@@ -204,7 +237,9 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
   config.scheduler.max_step_tokens = std::max(flags.step_tokens, flags.max_running);
   config.scheduler.max_chunk = flags.prefill_chunk;
   config.prefix_cache = flags.prefix_cache == "on";
-  return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv));
+  ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
+  return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),
+                                  std::move(disk));
 }
 
 }  // namespace millrace

@@ -38,13 +38,15 @@ struct ModelFlags {
   int32_t step_tokens = 512;    // rows of a step
   int32_t prefill_chunk = 512;  // prefill tokens of one sequence in a step
   std::string prefix_cache = "on";
+  std::string prefix_cache_dir;  // empty: cached blocks are kept in memory only
+  uint64_t prefix_cache_disk = uint64_t{8} << 30;  // bytes that the directory may take
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.
 void AddModelFlags(CLI::App& verb, ModelFlags& flags);
 void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
 
-// --prefix-cache, for the verbs that run an engine.
+// --prefix-cache and its directory, for the verbs that run an engine.
 void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.
@@ -60,6 +62,8 @@ struct LoadedModel {
   ModelInfo info;
   Isa isa = Isa::kScalar;
   KvType kv_type = KvType::kBf16;
+  // What keys and values depend on beside the tokens; only where the flags name a cache directory.
+  std::string kv_identity;
 };
 
 // Loads with a progress line on stderr where that is a terminal. The file is unmapped afterwards,

@@ -86,6 +86,18 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& eng
   return served;
 }
 
+// Whether the cache directory is worth its while, as measured.
+void LogDiskTier(const Engine& engine, const ModelFlags& flags) {
+  if (flags.prefix_cache_dir.empty()) return;
+  const EngineStats stats = engine.stats();
+  spdlog::info(
+      "prefix cache in {}: {}, {} blocks of {} MiB; loading a block takes {:.3f} ms, computing it "
+      "{:.3f} ms",
+      flags.prefix_cache_dir, stats.disk_in_use ? "in use" : "not used", stats.disk.files,
+      stats.disk.bytes >> 20, Milliseconds(stats.disk_block_load),
+      Milliseconds(stats.disk_block_compute));
+}
+
 Status Serve(const ServeFlags& flags) {
   spdlog::set_level(spdlog::level::from_str(flags.log_level));
   // Blocked before any thread starts, so that every thread inherits it and only sigwait takes them.
@@ -110,6 +122,7 @@ Status Serve(const ServeFlags& flags) {
   std::thread engine_thread([&engine] { engine->Run(); });
   spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
                engine->config().context_length);
+  LogDiskTier(*engine, flags.model);
   int signal = 0;
   sigwait(&signals, &signal);
   const EngineStats then = engine->stats();

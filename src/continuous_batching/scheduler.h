@@ -115,7 +115,8 @@ class Scheduler {
   //   sequence and of the new one, and for kBlockTokens more each, so that the newcomer does not
   //   soon preempt others or fall itself. The order is that of arrival, but see reorder_window;
   //   and who would soon find a block more of its beginning, because a running sequence is
-  //   computing it, waits until all that they share is there. Preempted ones come first; they neither wait nor are overtaken.
+  //   computing it, waits until all that they share is there. Preempted ones come first; they
+  //   neither wait nor are overtaken.
   // The plan is empty only when the scheduler is. Every plan must be given to Commit.
   StepPlan PlanStep();
   // What the step did: every slice of `plan` was computed. `appended[i]` tokens were added to the
@@ -123,6 +124,13 @@ class Scheduler {
   // sequences that ended, before or after (after, so that the tree learns what the step computed).
   // Slices of removed sequences are ignored.
   void Commit(const StepPlan& plan, std::span<const int32_t> appended);
+
+  // The waiting sequences that the next step may admit, as far as places go: for a caller that
+  // brings their beginnings back into the tree first.
+  std::vector<RequestId> NextToAdmit() const;
+  // A held sequence is not admitted (others may overtake it, in bounds): its caller is not done
+  // with that. Not while nothing runs: a step must have something to do.
+  void Hold(RequestId request, bool held);
 
   // The blocks of a running sequence, in order. Valid until the next call that changes the
   // scheduler.
@@ -143,6 +151,7 @@ class Scheduler {
     int32_t overtaken = 0;
     bool preempted = false;
     bool waited = false;  // for a prefix
+    bool held = false;
 
     int32_t pending() const { return length - computed; }
     int32_t covered() const { return static_cast<int32_t>(blocks.size()) * kBlockTokens; }
@@ -164,6 +173,7 @@ class Scheduler {
 
   // scheduler_admission.cc
   void Admit(StepPlan& plan, int32_t& room);
+  bool HasPlace() const;
   std::vector<size_t> Candidates();
   bool TryAdmit(size_t index, StepPlan& plan);
   void Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan);

@@ -7,10 +7,26 @@
 
 namespace millrace {
 
+// No more places than rows: so every running sequence can have one in every step.
+bool Scheduler::HasPlace() const {
+  return running() < std::min(config_.max_running, config_.max_step_tokens);
+}
+
+std::vector<RequestId> Scheduler::NextToAdmit() const {
+  std::vector<RequestId> next;
+  const size_t window = std::min(waiting_.size(), static_cast<size_t>(config_.reorder_window));
+  for (size_t i = 0; HasPlace() && i < window; ++i) next.push_back(waiting_[i]->request);
+  return next;
+}
+
+void Scheduler::Hold(RequestId request, bool held) {
+  const auto node = sequences_.find(request);
+  CHECK(node != sequences_.end());
+  node->second.held = held;
+}
+
 void Scheduler::Admit(StepPlan& plan, int32_t& room) {
-  // No more places than rows: so every running sequence can have one in every step.
-  const size_t places = static_cast<size_t>(std::min(config_.max_running, config_.max_step_tokens));
-  while (room > 0 && !waiting_.empty() && running_.size() < places) {
+  while (room > 0 && !waiting_.empty() && HasPlace()) {
     const std::vector<size_t> candidates = Candidates();
     const bool begun = std::any_of(candidates.begin(), candidates.end(),
                                    [&](size_t index) { return TryAdmit(index, plan); });
@@ -32,7 +48,8 @@ std::vector<size_t> Scheduler::Candidates() {
     const int32_t cached =
         sequence.prefix ? tree_->Count(sequence.prefix->space, Findable(sequence)) : 0;
     sequence.waited = WaitsForPrefix(sequence, cached);
-    if (!sequence.waited) {
+    const bool held = sequence.held && !running_.empty();
+    if (!sequence.waited && !held) {
       if (!first) first = i;
       if (!best || cached >= most_cached + kBlockTokens) {
         best = i;

@@ -271,6 +271,25 @@ TEST(SchedulerPrefixTest, PinsDoNotKeepALongPromptOut) {
   EXPECT_THAT(f.Step().slices, ElementsAre(LastChunk(2, 0, 120)));
 }
 
+TEST(SchedulerPrefixTest, AHeldSequenceIsNotAdmittedWhileOthersRun) {
+  Fixture f(32, {.max_running = 3});
+  f.Add(1, Rising(0, 10), 100);
+  f.Step();
+  f.Add(2, Rising(500, 10), 100);
+  f.Add(3, Rising(900, 10), 100);
+  EXPECT_THAT(f.scheduler.NextToAdmit(), ElementsAre(RequestId(2), RequestId(3)));
+  f.scheduler.Hold(RequestId(2), true);
+  EXPECT_THAT(f.Step().admitted, ElementsAre(Admission{RequestId(3), 0}));
+  EXPECT_THAT(f.Step().admitted, IsEmpty());
+  f.scheduler.Hold(RequestId(2), false);
+  EXPECT_THAT(f.Step().admitted, ElementsAre(Admission{RequestId(2), 0}));
+  f.Add(4, Rising(1300, 10), 100);
+  EXPECT_THAT(f.scheduler.NextToAdmit(), IsEmpty());  // no place
+  f.scheduler.Hold(RequestId(4), true);
+  for (int64_t id : {1, 2, 3}) f.End(id);
+  EXPECT_THAT(f.Step().admitted, ElementsAre(Admission{RequestId(4), 0}));  // nothing else to do
+}
+
 // A pool so tight that the copy of a part and its source do not both fit.
 TEST(SchedulerPrefixTest, TheTightestPoolServesWithoutACopy) {
   Fixture f(3);

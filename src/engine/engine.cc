@@ -96,12 +96,15 @@ Status Validate(const EngineConfig& config) {
   return {};
 }
 
-Engine::Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock)
-    : state_(std::make_unique<State>(config, std::move(model), std::move(kv), std::move(clock))) {}
+Engine::Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock,
+               std::unique_ptr<DiskTier> disk)
+    : state_(std::make_unique<State>(config, std::move(model), std::move(kv), std::move(clock),
+                                     std::move(disk))) {}
 
 Engine::~Engine() {
   Stop();
   Step();
+  state_->SaveToDisk();
 }
 
 Result<RequestId> Engine::Submit(Request request, EventSink sink) {
@@ -148,6 +151,7 @@ void Engine::Cancel(RequestId request, FinishReason reason) {
 bool Engine::Step() {
   State& s = *state_;
   s.AdmitInbox();
+  s.RestoreFromDisk();
   const StepPlan plan = s.PlanStep();
   if (!plan.slices.empty()) {
     s.MakeBatch(plan);

@@ -15,6 +15,7 @@
 #include "engine/request.h"
 #include "model/model.h"
 #include "paged_kv/kv_store.h"
+#include "prefix_cache/disk_tier.h"
 
 namespace millrace {
 
@@ -24,6 +25,10 @@ struct EngineConfig {
   int32_t max_queued_requests = 256;  // waiting, not running
   int64_t max_queued_tokens = 1'000'000;
   bool prefix_cache = true;
+  // With a disk tier: whether blocks are kept there and loaded. kMeasured: where loading one took
+  // less time at the start than computing one.
+  enum class DiskUse { kMeasured, kAlways };
+  DiskUse disk_use = DiskUse::kMeasured;
 };
 
 // Whether all values make sense; the message names the field.
@@ -45,16 +50,22 @@ struct EngineStats {
   int64_t prefix_queries = 0;    // prompt tokens of requests that asked the prefix cache
   int64_t prefix_hits = 0;       // of them, tokens that were there
   int64_t prefix_evictions = 0;  // blocks
+  bool disk_in_use = false;
+  Duration disk_block_load{};     // one block, as measured at the start
+  Duration disk_block_compute{};  // of it, the time that loading saves
+  DiskTierStats disk;
 };
 
 class Engine {
  public:
   // `config` must have passed Validate; a context longer than the model's is cut to the model's.
   // kv.blocks() is the capacity of the block pool; `kv` must have the model's shape. `clock` is
-  // read by several threads.
+  // read by several threads. `disk`: where cached blocks go on eviction and at the end, and come
+  // back from; its blocks are of kv's size.
   Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv,
-         Clock clock = Clock());
-  // Like Stop: requests that are left get their finish events. Run must have returned.
+         Clock clock = Clock(), std::unique_ptr<DiskTier> disk = nullptr);
+  // Like Stop: requests that are left get their finish events. Then what the prefix cache holds is
+  // written to the disk tier. Run must have returned.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -37,7 +37,7 @@ std::optional<std::string> Call(const EventSink& sink, const Event& event) {
 }  // namespace
 
 Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model,
-                     KvStore engine_kv, Clock engine_clock)
+                     KvStore engine_kv, Clock engine_clock, std::unique_ptr<DiskTier> disk_tier)
     : config(Limited(engine_config, engine_model->info())),
       model(std::move(engine_model)),
       kv(std::move(engine_kv)),
@@ -45,13 +45,16 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
       pool(kv.blocks()),
       tree(config.prefix_cache ? std::make_optional<PrefixTree>(pool, TreeConfig(pool))
                                : std::nullopt),
+      disk(std::move(disk_tier)),
       scheduler(config.scheduler, pool, tree ? &*tree : nullptr) {
   const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
   const KvShape& wanted = model->info().kv_shape;
   CHECK(kv.shape().layers == wanted.layers && kv.shape().kv_heads == wanted.kv_heads &&
         kv.shape().head_dim == wanted.head_dim);
   longest = static_cast<int32_t>(std::min<int64_t>(config.context_length, memory));
-  progress.blocks_total = published.blocks_total = pool.capacity();
+  progress.blocks_total = pool.capacity();
+  if (disk && tree) StartDisk();
+  published = progress;
 }
 
 void Engine::State::AdmitInbox() {
@@ -201,6 +204,7 @@ bool Engine::State::PublishStats() {
     progress.blocks_pinned = tree->stats().pinned;
     progress.prefix_evictions = tree->stats().evicted;
   }
+  if (disk) progress.disk = disk->stats();
   const std::lock_guard lock(mutex);
   queued_requests -= std::exchange(dequeued_requests, 0);
   queued_tokens -= std::exchange(dequeued_tokens, 0);

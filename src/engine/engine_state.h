@@ -29,6 +29,7 @@ struct LiveRequest {
   bool prefix_cache = true;
   std::string cache_space;
   PinAction pin = PinAction::kNone;
+  bool restored = false;  // the disk tier was asked for its beginning
 
   TimePoint arrival{};
   std::optional<TimePoint> first_scheduled;
@@ -38,10 +39,11 @@ struct LiveRequest {
 
 struct Engine::State {
   State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model, KvStore engine_kv,
-        Clock engine_clock);
+        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier);
 
   // The stages of a step, in order. A Cancel is applied, and its blocks are free, before PlanStep.
   void AdmitInbox();
+  void RestoreFromDisk();
   StepPlan PlanStep();
   void MakeBatch(const StepPlan& plan);
   void Sample(const StepPlan& plan, MatrixView<const float> logits);
@@ -66,6 +68,14 @@ struct Engine::State {
   void LeaveQueue(LiveRequest& request, TimePoint now);
   void ApplyPin(LiveRequest& request);
 
+  // engine_disk.cc
+  void StartDisk();
+  bool RestoreOne(const LiveRequest& request, std::optional<TimePoint> deadline);
+  std::optional<BlockRef> LoadBlock(const Digest& chain, std::span<const TokenId> tokens);
+  Duration MeasureCompute();
+  void StoreBlock(const KnownBlock& block, DiskTier::WhenFull when_full);
+  void SaveToDisk();
+
   EngineConfig config;
   const std::unique_ptr<Model> model;
   KvStore kv;
@@ -73,7 +83,9 @@ struct Engine::State {
   int32_t longest = 0;  // tokens of the longest sequence that context and KV memory allow
 
   BlockPool pool;
-  std::optional<PrefixTree> tree;  // none where the prefix cache is off
+  std::optional<PrefixTree> tree;        // none where the prefix cache is off
+  const std::unique_ptr<DiskTier> disk;  // none where there is no such tier
+  bool disk_in_use = false;
   Scheduler scheduler;
   std::map<RequestId, LiveRequest> live;  // in order of arrival
   Batch batch;                            // of the current step

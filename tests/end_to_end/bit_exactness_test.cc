@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <random>
 
@@ -89,6 +90,7 @@ struct Variant {
   bool others = false;
   uint32_t other_tokens = 9;  // the others' longest answer: long ones outgrow a small pool
   bool prefix_cache = false;
+  std::string disk_directory = {};  // of the prefix cache's disk tier
 };
 
 struct Weights {
@@ -122,7 +124,7 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
-  int64_t preemptions = 0, hits = 0, evictions = 0;
+  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -148,8 +150,9 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.max_step_tokens = variant.step_tokens;
     config.scheduler.max_chunk = variant.chunk;
     config.prefix_cache = variant.prefix_cache;
+    config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
-                  std::move(*kv));
+                  std::move(*kv), Clock(), OpenDisk(variant, shape));
 
     Outcome outcome;
     outcome.outputs.resize(studied.size());
@@ -179,7 +182,18 @@ class BitExactness : public testing::TestWithParam<Weights> {
     outcome.preemptions = stats.preemptions;
     outcome.hits = stats.prefix_hits;
     outcome.evictions = stats.prefix_evictions;
+    outcome.loads = stats.disk.loaded;
     return outcome;
+  }
+
+  // None where the variant names no directory.
+  static std::unique_ptr<DiskTier> OpenDisk(const Variant& variant, const KvShape& shape) {
+    if (variant.disk_directory.empty()) return nullptr;
+    auto disk = DiskTier::Open({.directory = variant.disk_directory,
+                                .identity = "tiny",
+                                .block_bytes = KvStore::BlockBytes(shape, GetParam().kv_type)});
+    EXPECT_TRUE(disk.ok());
+    return std::move(disk).value();
   }
 
   void SetUp() override {
@@ -272,6 +286,18 @@ TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
   }
   EXPECT_GT(all.preemptions, 0);
   EXPECT_GT(all.evictions, 20);
+
+  // One engine leaves its blocks on disk, the next, with little memory, finds them there.
+  std::string directory = std::filesystem::temp_directory_path() / "millrace_bit_exact_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  for (const bool warm : {false, true}) {
+    const Variant variant = {"disk", 1, 32, 8, 64, 14, warm, 30, true, directory};
+    const Outcome outcome = Run(studied, variant, random);
+    EXPECT_EQ(outcome.outputs, cold.outputs) << "from disk: " << warm;
+    EXPECT_EQ(logits_.mismatches, 0) << "from disk: " << warm;
+    EXPECT_TRUE(!warm || outcome.loads > 0);
+  }
+  std::filesystem::remove_all(directory);
 }
 
 std::vector<Weights> AllWeights() {
