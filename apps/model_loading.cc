@@ -102,7 +102,8 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_THREADS")
       ->check(CLI::Range(0, 1024));
   verb.add_option("--isa", flags.isa,
-                  "instruction set: scalar, avx2, avxvnni, avx512 (default: the best)")
+                  "instruction set: scalar, avx2, avxvnni, avx512, or on ARM neon-dot, neon-i8mm "
+                  "(default: the best)")
       ->envname("MILLRACE_ISA");
   verb.add_option("--kv-type", flags.kv_type, "KV cache element: bf16 or f32")
       ->envname("MILLRACE_KV_TYPE")

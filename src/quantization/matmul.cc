@@ -13,6 +13,45 @@ namespace {
 constexpr int64_t kSweepBytes = 512 << 10;
 constexpr int64_t kMostSweepRows = 256;
 
+PanelKernel OwnKernel(const MatMulKernels& kernels, DType type) {
+  switch (type) {
+    case DType::kF32:
+      return kernels.f32;
+    case DType::kF16:
+      return kernels.f16;
+    case DType::kBF16:
+      return kernels.bf16;
+    case DType::kQ8_0:
+      return kernels.q8_0;
+    case DType::kQ4_0:
+      return kernels.q4_0;
+    case DType::kQ4_1:
+      return kernels.q4_1;
+    case DType::kQ5_0:
+      return kernels.q5_0;
+    case DType::kQ5_1:
+      return kernels.q5_1;
+    case DType::kQ2_K:
+      return kernels.q2_k;
+    case DType::kQ3_K:
+      return kernels.q3_k;
+    case DType::kQ4_K:
+      return kernels.q4_k;
+    case DType::kQ5_K:
+      return kernels.q5_k;
+    case DType::kQ6_K:
+      return kernels.q6_k;
+    case DType::kIQ4_NL:
+      return kernels.iq4_nl;
+    case DType::kIQ4_XS:
+      return kernels.iq4_xs;
+    case DType::kMXFP4:
+      return kernels.mxfp4;
+    default:
+      return nullptr;
+  }
+}
+
 int64_t SweepRows(int64_t columns) {
   const int64_t rows = kSweepBytes / std::max<int64_t>(columns, 1) / kTileColumns * kTileColumns;
   return std::clamp(rows, kTileColumns, kMostSweepRows);
@@ -71,42 +110,8 @@ void SweepPanels(PanelKernel kernel, PairKernel pair, const WeightMatrix& w, con
 }  // namespace
 
 PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type) {
-  switch (type) {
-    case DType::kF32:
-      return kernels.f32;
-    case DType::kF16:
-      return kernels.f16;
-    case DType::kBF16:
-      return kernels.bf16;
-    case DType::kQ8_0:
-      return kernels.q8_0;
-    case DType::kQ4_0:
-      return kernels.q4_0;
-    case DType::kQ4_1:
-      return kernels.q4_1;
-    case DType::kQ5_0:
-      return kernels.q5_0;
-    case DType::kQ5_1:
-      return kernels.q5_1;
-    case DType::kQ2_K:
-      return kernels.q2_k;
-    case DType::kQ3_K:
-      return kernels.q3_k;
-    case DType::kQ4_K:
-      return kernels.q4_k;
-    case DType::kQ5_K:
-      return kernels.q5_k;
-    case DType::kQ6_K:
-      return kernels.q6_k;
-    case DType::kIQ4_NL:
-      return kernels.iq4_nl;
-    case DType::kIQ4_XS:
-      return kernels.iq4_xs;
-    case DType::kMXFP4:
-      return kernels.mxfp4;
-    default:
-      return nullptr;
-  }
+  const PanelKernel own = OwnKernel(kernels, type);
+  return own != nullptr ? own : OwnKernel(kScalarMatMulKernels, type);
 }
 
 const MatMulKernels& MatMulKernelsFor(Isa isa) {
@@ -114,6 +119,9 @@ const MatMulKernels& MatMulKernelsFor(Isa isa) {
   if (isa == Isa::kAvx512) return kAvx512MatMulKernels;
   if (isa == Isa::kAvxVnni) return kAvxVnniMatMulKernels;
   if (isa == Isa::kAvx2) return kAvx2MatMulKernels;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeonI8mm) return kNeonI8mmMatMulKernels;
+  if (isa == Isa::kNeonDot) return kNeonDotMatMulKernels;
 #endif
   return kScalarMatMulKernels;
 }

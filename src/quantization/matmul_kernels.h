@@ -117,12 +117,19 @@ struct MatMulKernels {
   PairKernel q3_k_pair = nullptr;
 };
 
-// Null for a type that has none.
+namespace scalar {
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
+                         float* scales, int16_t* sums);
+}  // namespace scalar
+
+// The table's, or where it has none, the scalar kernel; null for a type that no kernel takes.
 PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type);
 
 extern const MatMulKernels kScalarMatMulKernels;
 extern const MatMulKernels kAvx2MatMulKernels;
 extern const MatMulKernels kAvxVnniMatMulKernels;
 extern const MatMulKernels kAvx512MatMulKernels;
+extern const MatMulKernels kNeonDotMatMulKernels;
+extern const MatMulKernels kNeonI8mmMatMulKernels;
 
 }  // namespace millrace

@@ -324,6 +324,9 @@ float GroupScale(const float* x, int64_t n) {
   return std::bit_cast<float>(largest) / 127.0f;
 }
 
+}  // namespace
+
+namespace scalar {
 void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
                          float* scales, int16_t* sums) {
   for (int64_t begin = 0; begin < padded; begin += kActivationGroup) {
@@ -346,10 +349,10 @@ void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t
   }
 }
 
-}  // namespace
+}  // namespace scalar
 
 const MatMulKernels kScalarMatMulKernels = {
-    .quantize_activations = QuantizeActivations,
+    .quantize_activations = scalar::QuantizeActivations,
     .f32 = FloatPanel<LoadF32>,
     .f16 = FloatPanel<LoadF16>,
     .bf16 = FloatPanel<LoadBF16>,

@@ -1,11 +1,17 @@
 #include "simd/isa.h"
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <string>
 
 namespace millrace {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2,    Isa::kAvxVnni,
+                        Isa::kAvx512, Isa::kNeonDot, Isa::kNeonI8mm};
 
 bool Runs(Isa isa) {
 #if defined(__x86_64__)
@@ -22,8 +28,17 @@ bool Runs(Isa isa) {
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
              __builtin_cpu_supports("avx512bf16");
+    case Isa::kNeonDot:
+    case Isa::kNeonI8mm:
+      return false;
   }
   return false;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeonDot) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  if (isa == Isa::kNeonI8mm) {
+    return Runs(Isa::kNeonDot) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+  }
+  return isa == Isa::kScalar;
 #else
   return isa == Isa::kScalar;
 #endif
@@ -41,6 +56,10 @@ std::string_view NameOf(Isa isa) {
       return "avxvnni";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kNeonDot:
+      return "neon-dot";
+    case Isa::kNeonI8mm:
+      return "neon-i8mm";
   }
   return "unknown";
 }
