@@ -65,7 +65,6 @@ int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
   return std::max<int64_t>({1, std::min(even, worthwhile * 4), std::min(worthwhile, even * 2)});
 }
 
-// Null where there is none.
 PairKernel PairKernelFor(const MatMulKernels& kernels, DType type) {
   switch (type) {
     case DType::kQ8_0:
@@ -81,7 +80,7 @@ PairKernel PairKernelFor(const MatMulKernels& kernels, DType type) {
     case DType::kQ6_K:
       return kernels.q6_k_pair;
     default:
-      return nullptr;
+      return {};
   }
 }
 
@@ -95,10 +94,10 @@ void SweepPanels(PanelKernel kernel, PairKernel pair, const WeightMatrix& w, con
     for (int64_t p = first; p < last; ++p) {
       args.panel = reinterpret_cast<const uint8_t*>(packed + (p - first) * w.panel_bytes());
       args.y = y.row(m) + p * kPanelRows;
-      if (pair != nullptr && args.m > kFewRows && p + 1 < last) {
+      if (pair.kernel != nullptr && args.m >= pair.least_rows && p + 1 < last) {
         args.next_panel = args.panel + w.panel_bytes();
         args.valid_rows = std::min(kPanelRows, w.rows() - ++p * kPanelRows);
-        pair(args);
+        pair.kernel(args);
         continue;
       }
       args.valid_rows = std::min(kPanelRows, w.rows() - p * kPanelRows);

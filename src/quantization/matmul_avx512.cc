@@ -151,12 +151,12 @@ const MatMulKernels kAvx512MatMulKernels = {
     .iq4_nl = avx512::PanelIQ4_NL,
     .iq4_xs = avx512::PanelIQ4_XS,
     .mxfp4 = avx512::PanelMXFP4,
-    .q8_0_pair = avx512::PairQ8_0,
-    .q4_0_pair = avx512::PairQ4_0,
-    .q4_k_pair = avx512::PairQ4_K,
-    .q5_k_pair = avx512::PairQ5_K,
-    .q6_k_pair = avx512::PairQ6_K,
-    .q3_k_pair = avx512::PairQ3_K,
+    .q8_0_pair = {avx512::PairQ8_0, kFewRows + 1},
+    .q4_0_pair = {avx512::PairQ4_0, kFewRows + 1},
+    .q4_k_pair = {avx512::PairQ4_K, kFewRows + 1},
+    .q5_k_pair = {avx512::PairQ5_K, kFewRows + 1},
+    .q6_k_pair = {avx512::PairQ6_K, kFewRows + 1},
+    .q3_k_pair = {avx512::PairQ3_K, kFewRows + 1},
 };
 
 }  // namespace millrace

@@ -82,9 +82,12 @@ struct PanelArgs {
   int64_t valid_rows = 0;  // 1 to 16: only these outputs are written
 };
 using PanelKernel = void (*)(const PanelArgs& args);
-// The same for two panels, whose 16 + valid_rows outputs stand side by side from y. Null where an
-// Isa gains nothing by it; meant for an M of more than kFewRows.
-using PairKernel = PanelKernel;
+// The same for two panels, whose 16 + valid_rows outputs stand side by side from y. `kernel` is null
+// where an Isa has none; with fewer than `least_rows` activation rows two PanelKernels are quicker.
+struct PairKernel {
+  PanelKernel kernel = nullptr;
+  int64_t least_rows = 0;
+};
 
 // x [columns] to int8 values [padded] (zero after columns), scales [padded / 256] and sums [padded
 // / 16].
@@ -109,12 +112,12 @@ struct MatMulKernels {
   PanelKernel iq4_nl = nullptr;
   PanelKernel iq4_xs = nullptr;
   PanelKernel mxfp4 = nullptr;
-  PairKernel q8_0_pair = nullptr;
-  PairKernel q4_0_pair = nullptr;
-  PairKernel q4_k_pair = nullptr;
-  PairKernel q5_k_pair = nullptr;
-  PairKernel q6_k_pair = nullptr;
-  PairKernel q3_k_pair = nullptr;
+  PairKernel q8_0_pair = {};
+  PairKernel q4_0_pair = {};
+  PairKernel q4_k_pair = {};
+  PairKernel q5_k_pair = {};
+  PairKernel q6_k_pair = {};
+  PairKernel q3_k_pair = {};
 };
 
 namespace scalar {
