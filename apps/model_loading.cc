@@ -141,6 +141,14 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
       ->check(CLI::Range(1, 1 << 16));
 }
 
+void AddBatchingFlag(CLI::App& verb, ModelFlags& flags) {
+  verb.add_option("--batching", flags.batching,
+                  "continuous; or static: a batch ends before the next begins, to compare with")
+      ->envname("MILLRACE_BATCHING")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"continuous", "static"}));
+}
+
 void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("--prefix-cache", flags.prefix_cache,
                   "on: prompts that begin alike share what was computed; or off")
@@ -237,6 +245,8 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
   config.scheduler.max_running = flags.max_running;
   config.scheduler.max_step_tokens = std::max(flags.step_tokens, flags.max_running);
   config.scheduler.max_chunk = flags.prefill_chunk;
+  config.scheduler.batching =
+      flags.batching == "static" ? Batching::kStatic : Batching::kContinuous;
   config.prefix_cache = flags.prefix_cache == "on";
   ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),

@@ -144,6 +144,7 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ServeFlags>();
   auto* verb = app.add_subcommand("serve", "Serve a model over HTTP, as the OpenAI API");
   AddModelFlags(*verb, flags->model);
+  AddBatchingFlag(*verb, flags->model);
   AddPrefixCacheFlags(*verb, flags->model);
   verb->add_option("--host", flags->host, "IP address to listen on")
       ->envname("MILLRACE_HOST")

@@ -32,6 +32,10 @@
 
 namespace millrace {
 
+// kStatic is the textbook baseline: a batch is formed, runs until its last member ends, and only
+// then the next one starts.
+enum class Batching { kContinuous, kStatic };
+
 struct SchedulerConfig {
   int32_t max_running = 64;       // sequences in a batch
   int32_t max_step_tokens = 512;  // rows of a step: decode rows first, then prefill chunks
@@ -40,6 +44,7 @@ struct SchedulerConfig {
   // cached prefix is admitted first, but nobody is overtaken more than `max_overtakes` times.
   int32_t reorder_window = 8;
   int32_t max_overtakes = 8;
+  Batching batching = Batching::kContinuous;
 };
 
 // How a sequence takes part in prefix reuse.
@@ -111,12 +116,13 @@ class Scheduler {
   // - Decoding sequences get their row; then those in prefill get chunks, in order of admission, as
   //   rows and free blocks allow.
   // - Waiting sequences are admitted while rows, places and blocks allow, unless this step
-  //   preempted. Admission looks ahead: there must be blocks for all known tokens of every running
-  //   sequence and of the new one, and for kBlockTokens more each, so that the newcomer does not
-  //   soon preempt others or fall itself. The order is that of arrival, but see reorder_window;
-  //   and who would soon find a block more of its beginning, because a running sequence is
-  //   computing it, waits until all that they share is there. Preempted ones come first; they
-  //   neither wait nor are overtaken.
+  //   preempted. With static batching: only where nothing runs, and then as many as places and
+  //   blocks allow. Admission looks ahead: there must be blocks for all known tokens of every
+  //   running sequence and of the new one, and for kBlockTokens more each, so that the newcomer
+  //   does not soon preempt others or fall itself. The order is that of arrival, but see
+  //   reorder_window; and who would soon find a block more of its beginning, because a running
+  //   sequence is computing it, waits until all that they share is there. Preempted ones come
+  //   first; they neither wait nor are overtaken.
   // The plan is empty only when the scheduler is. Every plan must be given to Commit.
   StepPlan PlanStep();
   // What the step did: every slice of `plan` was computed. `appended[i]` tokens were added to the
@@ -174,6 +180,7 @@ class Scheduler {
   // scheduler_admission.cc
   void Admit(StepPlan& plan, int32_t& room);
   bool HasPlace() const;
+  bool is_static() const { return config_.batching == Batching::kStatic; }
   std::vector<size_t> Candidates();
   bool TryAdmit(size_t index, StepPlan& plan);
   void Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan);

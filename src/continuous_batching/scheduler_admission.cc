@@ -15,7 +15,8 @@ bool Scheduler::HasPlace() const {
 std::vector<RequestId> Scheduler::NextToAdmit() const {
   std::vector<RequestId> next;
   const size_t window = std::min(waiting_.size(), static_cast<size_t>(config_.reorder_window));
-  for (size_t i = 0; HasPlace() && i < window; ++i) next.push_back(waiting_[i]->request);
+  const bool may_admit = HasPlace() && (!is_static() || running_.empty());
+  for (size_t i = 0; may_admit && i < window; ++i) next.push_back(waiting_[i]->request);
   return next;
 }
 
@@ -26,7 +27,9 @@ void Scheduler::Hold(RequestId request, bool held) {
 }
 
 void Scheduler::Admit(StepPlan& plan, int32_t& room) {
-  while (room > 0 && !waiting_.empty() && HasPlace()) {
+  if (is_static() && !running_.empty()) return;
+  // A static batch is formed whole; those for whom there is no row yet begin in a later step.
+  while ((room > 0 || is_static()) && !waiting_.empty() && HasPlace()) {
     const std::vector<size_t> candidates = Candidates();
     const bool begun = std::any_of(candidates.begin(), candidates.end(),
                                    [&](size_t index) { return TryAdmit(index, plan); });
@@ -69,7 +72,7 @@ bool Scheduler::MayBeOvertaken(const Sequence& sequence) const {
 // Whether a running sequence is about to compute at least a block more of the beginning of
 // `sequence` than the tree has of it; anything more, for one that waited in the step before.
 bool Scheduler::WaitsForPrefix(const Sequence& sequence, int32_t cached) const {
-  if (!sequence.prefix || !MayBeOvertaken(sequence)) return false;
+  if (is_static() || !sequence.prefix || !MayBeOvertaken(sequence)) return false;
   const std::span<const TokenId> wanted = Findable(sequence);
   const size_t enough = static_cast<size_t>(cached + (sequence.waited ? 1 : kBlockTokens));
   if (wanted.size() < enough) return false;

@@ -41,7 +41,8 @@ class World {
                  .max_step_tokens = Below(100) + 1,
                  .max_chunk = Below(70) + 1,
                  .reorder_window = Below(6) + 1,
-                 .max_overtakes = Below(5)}),
+                 .max_overtakes = Below(5),
+                 .batching = Below(6) == 0 ? Batching::kStatic : Batching::kContinuous}),
         scheduler_(config_, pool_, &tree_),
         memory_(static_cast<size_t>(pool_.capacity()),
                 std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))) {}

@@ -26,7 +26,8 @@ class World {
         pool_(blocks),
         config_({.max_running = Below(8) + 1,
                  .max_step_tokens = Below(100) + 1,
-                 .max_chunk = Below(70) + 1}),
+                 .max_chunk = Below(70) + 1,
+                 .batching = Below(6) == 0 ? Batching::kStatic : Batching::kContinuous}),
         scheduler_(config_, pool_) {}
 
   int32_t Below(int32_t bound) {

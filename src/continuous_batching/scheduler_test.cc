@@ -183,6 +183,29 @@ TEST(SchedulerTest, SeveralTokensMayBeAppended) {
   EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(LastChunk(1, 3, 4)));
 }
 
+TEST(SchedulerTest, AStaticBatchRunsUntilItsLastMemberEnds) {
+  BlockPool pool(64);
+  Scheduler scheduler({.max_running = 3, .batching = Batching::kStatic}, pool);
+  for (int64_t id = 0; id < 5; ++id) scheduler.Add(RequestId(id), 10, 50);
+  EXPECT_EQ(RunStep(scheduler).slices.size(), 3u);
+  EXPECT_TRUE(scheduler.Remove(RequestId(0)));
+  EXPECT_TRUE(scheduler.Remove(RequestId(2)));
+  EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(LastChunk(1, 10, 1)));
+  EXPECT_EQ(scheduler.waiting(), 2);
+  EXPECT_TRUE(scheduler.Remove(RequestId(1)));
+  EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(LastChunk(3, 0, 10), LastChunk(4, 0, 10)));
+}
+
+TEST(SchedulerTest, AStaticBatchIsFormedWholeEvenWhereRowsAreShort) {
+  BlockPool pool(64);
+  Scheduler scheduler({.max_running = 3, .max_step_tokens = 32, .batching = Batching::kStatic},
+                      pool);
+  for (int64_t id = 0; id < 4; ++id) scheduler.Add(RequestId(id), 40, 60);
+  EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(Chunk(0, 0, 32)));
+  EXPECT_EQ(scheduler.running(), 3);
+  EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(LastChunk(0, 32, 8), Chunk(1, 0, 24)));
+}
+
 TEST(SchedulerTest, ConfigIsChecked) {
   EXPECT_TRUE(Validate(SchedulerConfig{}).ok());
   EXPECT_THAT(Validate(SchedulerConfig{.max_running = 0}).error().message,

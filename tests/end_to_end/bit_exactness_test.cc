@@ -1,7 +1,7 @@
 // The bit-exactness harness: the same requests alone, batched with random others, with prefill
 // chunks of 1, 7, 32 and 512, with forced preemption, with and without the prefix cache (whole
-// blocks, parts of blocks, eviction), and on 1, 2 and 3 threads give the same logits, compared with
-// ==.
+// blocks, parts of blocks, eviction, from disk), with static batching, and on 1, 2 and 3 threads
+// give the same logits, compared with ==.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
 // and files each row under the tokens of its own sequence up to that row. Whatever run computes the
@@ -90,6 +90,7 @@ struct Variant {
   bool others = false;
   uint32_t other_tokens = 9;  // the others' longest answer: long ones outgrow a small pool
   bool prefix_cache = false;
+  Batching batching = Batching::kContinuous;
   std::string disk_directory = {};  // of the prefix cache's disk tier
 };
 
@@ -149,6 +150,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.max_running = variant.max_running;
     config.scheduler.max_step_tokens = variant.step_tokens;
     config.scheduler.max_chunk = variant.chunk;
+    config.scheduler.batching = variant.batching;
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
@@ -272,6 +274,7 @@ TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
       {"evicted and preempted", 2, 32, 8, 128, 12, true, 100, true},
       {"evicted and preempted, chunks of 11", 1, 11, 8, 30, 12, true, 100, true},
       {"off, with others", 1, 64, 8, 128, 64, true, 9, false},
+      {"static", 1, 64, 4, 128, 64, true, 9, true, Batching::kStatic},
   };
   Outcome all;
   for (const Variant& variant : variants) {
@@ -291,7 +294,8 @@ TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
   std::string directory = std::filesystem::temp_directory_path() / "millrace_bit_exact_XXXXXX";
   ASSERT_NE(mkdtemp(directory.data()), nullptr);
   for (const bool warm : {false, true}) {
-    const Variant variant = {"disk", 1, 32, 8, 64, 14, warm, 30, true, directory};
+    const Variant variant = {"disk",   1, 32, 8, 64, 14, warm, 30, true, Batching::kContinuous,
+                             directory};
     const Outcome outcome = Run(studied, variant, random);
     EXPECT_EQ(outcome.outputs, cold.outputs) << "from disk: " << warm;
     EXPECT_EQ(logits_.mismatches, 0) << "from disk: " << warm;
