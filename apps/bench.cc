@@ -1,6 +1,7 @@
 // millrace bench MODEL: tokens per second of prefill and decode over a grid of prompt, batch and
 // depth, with medians. Times the model itself (no scheduler, no sampling), as peers' bench tools
 // do.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +16,7 @@
 #include "gguf/writer.h"
 #include "model/random_model.h"
 #include "model_loading.h"
+#include "quantization/machine_speed.h"
 #include "reporting.h"
 #include "verbs.h"
 
@@ -134,13 +136,48 @@ class Bench {
   std::vector<TokenId> tokens_;
 };
 
+// What the machine reaches with nothing else to do; the roofline of the rows.
+struct Machine {
+  double read_bandwidth = 0;  // bytes per second
+  double int8_peak = 0;       // multiply-adds per second; 0: not measured for this Isa
+};
+
+// Adds how much of the machine's peak the medians reach: prefill of the multiply-adds in the
+// layers' matrices, decode of the bandwidth by the bytes of weights.
+void AddFractions(nlohmann::ordered_json& row, const ModelInfo& info, const Machine& machine) {
+  if (row.contains("prefill_tokens_per_second") && machine.int8_peak > 0) {
+    row["prefill_fraction_of_int8_peak"] =
+        row["prefill_tokens_per_second"]["median"].get<double>() *
+        static_cast<double>(info.layer_macs) / machine.int8_peak;
+  }
+  if (row.contains("decode_tokens_per_second")) {
+    row["decode_fraction_of_bandwidth"] =
+        row["decode_tokens_per_second"]["median"].get<double>() / row["batch"].get<double>() *
+        static_cast<double>(info.step_weight_bytes) / machine.read_bandwidth;
+  }
+}
+
 void PrintRow(const nlohmann::ordered_json& row) {
   const auto cell = [&](const char* key) {
-    return row.contains(key) ? std::to_string(row[key]["median"].get<double>()) : std::string("-");
+    return row.contains(key) ? fmt::format("{:.1f}", row[key]["median"].get<double>()) : "-";
   };
-  std::printf("%8d %6d %8d %18s %18s\n", row["prompt"].get<int>(), row["batch"].get<int>(),
-              row["depth"].get<int>(), cell("prefill_tokens_per_second").c_str(),
-              cell("decode_tokens_per_second").c_str());
+  const auto share = [&](const char* key) {
+    return row.contains(key) ? fmt::format("{:.0f} %", row[key].get<double>() * 100) : "-";
+  };
+  fmt::print("{:8} {:6} {:8} {:>16} {:>9} {:>16} {:>9}\n", row["prompt"].get<int>(),
+             row["batch"].get<int>(), row["depth"].get<int>(), cell("prefill_tokens_per_second"),
+             share("prefill_fraction_of_int8_peak"), cell("decode_tokens_per_second"),
+             share("decode_fraction_of_bandwidth"));
+  std::fflush(stdout);
+}
+
+void PrintHead(const BenchFlags& flags, const LoadedModel& loaded, const Machine& machine) {
+  fmt::print("{}, {}, {} threads, {} repeats, medians; this machine reads {:.1f} GB/s", loaded.id,
+             NameOf(loaded.isa), loaded.pool->threads(), flags.repeat,
+             machine.read_bandwidth * 1e-9);
+  if (machine.int8_peak > 0) fmt::print(", int8 peak {:.0f} GMAC/s", machine.int8_peak * 1e-9);
+  fmt::print("\n{:>8} {:>6} {:>8} {:>16} {:>9} {:>16} {:>9}\n", "prompt", "batch", "depth",
+             "prefill tokens/s", "of peak", "decode tokens/s", "of read");
 }
 
 Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& loaded,
@@ -218,15 +255,16 @@ Status RunBench(const BenchFlags& flags) {
                                 {"weight_bytes", loaded.info.weight_bytes},
                                 {"repeat", flags.repeat},
                                 {"generate", flags.generate}};
-  if (!flags.json) {
-    std::printf("%s, %s, %d threads, %d repeats, medians\n%8s %6s %8s %18s %18s\n",
-                loaded.id.c_str(), std::string(NameOf(loaded.isa)).c_str(), loaded.pool->threads(),
-                flags.repeat, "prompt", "batch", "depth", "prefill tokens/s", "decode tokens/s");
-  }
+  const Machine machine{MeasureReadBandwidth(*loaded.pool),
+                        MeasureInt8Peak(loaded.isa, *loaded.pool)};
+  out["machine"] = {{"read_bytes_per_second", machine.read_bandwidth}};
+  if (machine.int8_peak > 0) out["machine"]["int8_macs_per_second"] = machine.int8_peak;
+  if (!flags.json) PrintHead(flags, loaded, machine);
   for (const int32_t d : flags.depths) {
     for (const int32_t b : flags.batches) {
       for (const int32_t p : flags.prompts) {
         ASSIGN_OR_RETURN(nlohmann::ordered_json row, MeasureRow(flags, loaded, p, b, d));
+        AddFractions(row, loaded.info, machine);
         if (!flags.json) PrintRow(row);
         out["rows"].push_back(std::move(row));
       }

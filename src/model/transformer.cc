@@ -24,6 +24,15 @@ int64_t WeightBytes(const TransformerWeights& w) {
   return static_cast<int64_t>(bytes);
 }
 
+int64_t LayerMacs(const TransformerWeights& w) {
+  int64_t macs = 0;
+  for (const LayerWeights& l : w.layers) {
+    for (const WeightMatrix* m : {&l.q, &l.k, &l.v, &l.attention_output, &l.gate, &l.up, &l.down})
+      macs += m->rows() * m->columns();
+  }
+  return macs;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Transformer>> Transformer::Load(const GgufFile& file,
@@ -58,6 +67,10 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
   info_.context_length = config_.context_length;
   info_.kv_shape = {config_.layers, config_.kv_heads, config_.head_dim};
   info_.weight_bytes = WeightBytes(weights_);
+  info_.step_weight_bytes =
+      info_.weight_bytes -
+      (weights_.output ? static_cast<int64_t>(weights_.token_embedding.bytes()) : 0);
+  info_.layer_macs = LayerMacs(weights_);
 }
 
 MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {

@@ -94,6 +94,10 @@ struct PairKernel {
 using QuantizeActivationsKernel = void (*)(const float* x, int64_t columns, int64_t padded,
                                            int8_t* values, float* scales, int16_t* sums);
 
+// Does `steps` times as many independent 8-bit multiply-adds as fill the machine's units and gives
+// their number.
+using Int8PeakKernel = int64_t (*)(int64_t steps);
+
 struct MatMulKernels {
   QuantizeActivationsKernel quantize_activations = nullptr;
   PanelKernel f32 = nullptr;
@@ -118,6 +122,7 @@ struct MatMulKernels {
   PairKernel q5_k_pair = {};
   PairKernel q6_k_pair = {};
   PairKernel q3_k_pair = {};
+  Int8PeakKernel int8_peak = nullptr;
 };
 
 namespace scalar {
