@@ -132,6 +132,7 @@ struct AffineExpanded : ExpandedCodes {
 struct Q4_K {
   using Header = AffineHeader;
   using Expanded = AffineExpanded;
+  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.

@@ -192,6 +192,26 @@ __attribute__((noinline)) void ExpandedPairTile(const PanelArgs& a, int64_t grou
                     TileGroupAt(a, first, kTileColumns, group), y0, y1);
 }
 
+// Asks for the packed lines that a later group of both panels needs, a share before each of the
+// `tiles` tiles; with many tiles the hardware's prefetchers have time enough.
+template <class Format>
+MILLRACE_INLINE void PrefetchShare(const PanelArgs& a, const PanelArgs& next, int64_t group,
+                                   int64_t tile, int64_t tiles) {
+  // What lies kPrefetchBytes behind a panel's end belongs to its neighbour in the pair: the line
+  // that will be needed is a panel further.
+  const int64_t panel_bytes = next.panel - a.panel;
+  const bool at_end = (a.groups - group) * (panel_bytes / a.groups) <= kPrefetchBytes;
+  PanelArgs later0 = a, later1 = next;
+  later0.panel += at_end ? panel_bytes : 0;
+  later1.panel += at_end ? panel_bytes : 0;
+  const auto p0 = Format::PackedCodes(later0, group), p1 = Format::PackedCodes(later1, group);
+  const int64_t end = Format::kSubBlocks * (tile + 1) / tiles;
+  for (int64_t i = Format::kSubBlocks * tile / tiles; i < end; ++i) {
+    p0.Prefetch(static_cast<int>(i));
+    p1.Prefetch(static_cast<int>(i));
+  }
+}
+
 // ManyColumns for two panels. A last tile of fewer columns is computed panel by panel.
 template <class Format>
 __attribute__((noinline)) void ManyColumnsPair(const PanelArgs& a, const PanelArgs& next,
@@ -206,8 +226,10 @@ __attribute__((noinline)) void ManyColumnsPair(const PanelArgs& a, const PanelAr
     Format::ExpandHeader(next, group, w[1].header);
     w[0].codes = Format::ExpandCodes(a, group, codes[0]);
     w[1].codes = Format::ExpandCodes(next, group, codes[1]);
+    const int64_t tiles = (count + kTileColumns - 1) / kTileColumns;
     int64_t c = 0;
     for (; c + kTileColumns <= count; c += kTileColumns) {
+      PrefetchShare<Format>(a, next, group, c / kTileColumns, tiles);
       ExpandedPairTile<Format>(a, group, w, first + c, y[0] + c * kLanes, y[1] + c * kLanes);
     }
     if (c == count) continue;

@@ -20,6 +20,7 @@ struct Q2_K {
     __m512 dmin;
   };
   using Expanded = SixteensExpanded;
+  static constexpr int64_t kSubBlocks = 16;
   struct Packed {
     const uint8_t* group;
     // 16 * 2 lines cover a group's 21.
@@ -78,6 +79,7 @@ struct Q2_K {
 struct Q3_K {
   using Header = SixteensHeader;
   using Expanded = SixteensExpanded;
+  static constexpr int64_t kSubBlocks = 16;
   MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
     return a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ3KGroupBytes;
   }

@@ -50,6 +50,7 @@ struct Q6_K {
   }
 
   using Expanded = SixteensExpanded;
+  static constexpr int64_t kSubBlocks = 16;
   MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
                                                     uint8_t* out) {
     return ExpandSixteens(PackedCodes(a, group), out);

@@ -9,6 +9,7 @@ namespace {
 struct Q8_0 {
   using Header = SmallHeader;
   using Expanded = SmallExpanded;
+  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 9 lines cover a group's 68.
@@ -45,6 +46,7 @@ struct Q8_0 {
 struct Q4_0 {
   using Header = SmallHeader;
   using Expanded = SmallExpanded;
+  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.
@@ -83,6 +85,7 @@ struct Q4_0 {
 struct Q4_1 {
   using Header = SmallMinHeader;
   using Expanded = SmallExpanded;
+  static constexpr int64_t kSubBlocks = 8;
   struct Packed : Q4_0::Packed {
     // 8 * 5 lines cover a group's 40.
     MILLRACE_INLINE void Prefetch(int block) const {
