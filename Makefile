@@ -18,6 +18,7 @@ test: dependencies
 bench: dependencies
 	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=ON >/dev/null
 	cmake --build build/release -j$(JOBS)
+	scripts/install_dependencies.sh end-to-end
 	scripts/bench.sh build/release
 
 asan: dependencies
