@@ -147,6 +147,13 @@ void AddBatchingFlag(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_BATCHING")
       ->capture_default_str()
       ->check(CLI::IsMember({"continuous", "static"}));
+  verb.add_option(
+          "--target-itl", flags.target_itl,
+          "milliseconds between the tokens of running streams, which prefill chunks keep as "
+          "measured; 0: no target; static batching has none")
+      ->envname("MILLRACE_TARGET_ITL")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 60000.0));
 }
 
 void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
@@ -247,6 +254,10 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
   config.scheduler.max_chunk = flags.prefill_chunk;
   config.scheduler.batching =
       flags.batching == "static" ? Batching::kStatic : Batching::kContinuous;
+  const Duration interval(static_cast<int64_t>(flags.target_itl * 1e6));
+  if (interval > Duration(0) && config.scheduler.batching == Batching::kContinuous) {
+    config.scheduler.target_interval = interval;
+  }
   config.prefix_cache = flags.prefix_cache == "on";
   ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),

@@ -24,6 +24,9 @@ Status Validate(const SchedulerConfig& config) {
     return Error{fmt::format("The scheduler's max_overtakes is {}, but must be at least 0.",
                              config.max_overtakes)};
   }
+  if (config.target_interval && *config.target_interval <= Duration(0)) {
+    return Error{"The scheduler's target_interval must be more than nothing."};
+  }
   return {};
 }
 
@@ -58,7 +61,7 @@ bool Scheduler::Remove(RequestId request, Afterwards afterwards) {
 
 StepPlan Scheduler::PlanStep() {
   StepPlan plan;
-  int32_t room = config_.max_step_tokens;
+  Room room{.rows = config_.max_step_tokens, .prefill = config_.max_step_tokens};
   SecureNextTokens(plan);
   PlanRunning(plan, room);
   if (plan.preempted.empty()) Admit(plan, room);
@@ -113,29 +116,43 @@ void Scheduler::Remember(Sequence& sequence, Tail tail) {
   if (tail == Tail::kAll) tree_->Touch(sequence.cursor);
 }
 
-void Scheduler::PlanRunning(StepPlan& plan, int32_t& room) {
+void Scheduler::PlanRunning(StepPlan& plan, Room& room) {
   for (Sequence* sequence : running_) {
-    if (sequence->pending() == 1) PlanSlice(*sequence, ChunkOf(*sequence, room), plan, room);
+    if (sequence->pending() == 1) PlanSlice(*sequence, plan, room);
+  }
+  // Where nobody decodes, nobody waits for the step's end.
+  const auto decode_rows = static_cast<int32_t>(plan.slices.size());
+  if (config_.target_interval && decode_rows > 0) {
+    room.prefill = cost_.PrefillRows(decode_rows, *config_.target_interval, room.rows);
   }
   for (Sequence* sequence : running_) {
-    if (sequence->pending() > 1) PlanSlice(*sequence, ChunkOf(*sequence, room), plan, room);
+    if (sequence->pending() > 1) PlanSlice(*sequence, plan, room);
   }
 }
 
 // The tokens of `sequence` that this step can compute: 0 where it has to sit out.
-int32_t Scheduler::ChunkOf(const Sequence& sequence, int32_t room) const {
+int32_t Scheduler::ChunkOf(const Sequence& sequence, const Room& room) const {
   const int64_t coverable =
       sequence.covered() + int64_t{Obtainable()} * kBlockTokens - sequence.computed;
-  const int32_t wanted = std::min({sequence.pending(), config_.max_chunk, room});
+  int32_t wanted = std::min({sequence.pending(), config_.max_chunk, room.rows});
+  if (sequence.pending() > 1 && wanted > room.prefill) {
+    wanted = room.prefill;
+    // To the end of a block, where that leaves anything.
+    const int32_t end = (sequence.computed + wanted) / kBlockTokens * kBlockTokens;
+    if (end > sequence.computed) wanted = end - sequence.computed;
+  }
   return static_cast<int32_t>(std::min<int64_t>(wanted, coverable));
 }
 
-void Scheduler::PlanSlice(Sequence& sequence, int32_t count, StepPlan& plan, int32_t& room) {
+void Scheduler::PlanSlice(Sequence& sequence, StepPlan& plan, Room& room) {
+  const int32_t count = ChunkOf(sequence, room);
   if (count == 0) return;
+  const bool decodes = sequence.pending() == 1;
   const int32_t end = sequence.computed + count;
   CHECK(Cover(sequence, end));
   plan.slices.push_back({sequence.request, sequence.computed, count, end == sequence.length});
-  room -= count;
+  room.rows -= count;
+  room.prefill = std::min(room.rows, decodes ? room.prefill : room.prefill - count);
 }
 
 // Gives the sequence blocks for its first `tokens` tokens; false, and nothing taken, where there
@@ -176,6 +193,14 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) 
       Remember(sequence, Tail::kWholeBlocks);
     }
   }
+}
+
+void Scheduler::Observe(const StepPlan& plan, Duration took) {
+  int32_t decode_rows = 0, prefill_rows = 0;
+  for (const Slice& slice : plan.slices) {
+    (slice.samples && slice.count == 1 ? decode_rows : prefill_rows) += slice.count;
+  }
+  cost_.Observe(decode_rows, prefill_rows, took);
 }
 
 std::span<const BlockId> Scheduler::BlockTable(RequestId request) const {

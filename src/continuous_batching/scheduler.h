@@ -25,8 +25,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/result.h"
+#include "continuous_batching/step_cost.h"
 #include "paged_kv/block_pool.h"
 #include "prefix_cache/prefix_tree.h"
 
@@ -45,6 +47,9 @@ struct SchedulerConfig {
   int32_t reorder_window = 8;
   int32_t max_overtakes = 8;
   Batching batching = Batching::kContinuous;
+  // How long a step with decode rows may take: its prefill rows are as many as keep to that, by the
+  // speed that Observe measured, but StepCost::kLeastPrefill at least. None: only the bounds above.
+  std::optional<Duration> target_interval = std::nullopt;
 };
 
 // How a sequence takes part in prefix reuse.
@@ -81,7 +86,8 @@ struct BlockCopy {
   friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
 };
 
-// Whether all values are at least 1 (max_overtakes: 0); the message names the field.
+// Whether all values are at least 1 (max_overtakes: 0), target_interval more than nothing; the
+// message names the field.
 Status Validate(const SchedulerConfig& config);
 
 struct StepPlan {
@@ -131,6 +137,10 @@ class Scheduler {
   // Slices of removed sequences are ignored.
   void Commit(const StepPlan& plan, std::span<const int32_t> appended);
 
+  // What the step took, from its plan to its last event: the next chunks depend on it.
+  void Observe(const StepPlan& plan, Duration took);
+  const StepCost& cost() const { return cost_; }
+
   // The waiting sequences that the next step may admit, as far as places go: for a caller that
   // brings their beginnings back into the tree first.
   std::vector<RequestId> NextToAdmit() const;
@@ -167,18 +177,24 @@ class Scheduler {
   };
   enum class Tail { kWholeBlocks, kAll };
 
+  // What a step has left.
+  struct Room {
+    int32_t rows = 0;
+    int32_t prefill = 0;  // of them, for prefill
+  };
+
   void SecureNextTokens(StepPlan& plan);
   void Preempt(StepPlan& plan);
-  void PlanRunning(StepPlan& plan, int32_t& room);
-  void PlanSlice(Sequence& sequence, int32_t count, StepPlan& plan, int32_t& room);
-  int32_t ChunkOf(const Sequence& sequence, int32_t room) const;
+  void PlanRunning(StepPlan& plan, Room& room);
+  void PlanSlice(Sequence& sequence, StepPlan& plan, Room& room);
+  int32_t ChunkOf(const Sequence& sequence, const Room& room) const;
   bool Cover(Sequence& sequence, int32_t tokens);
   void Release(Sequence& sequence);
   // Makes what `sequence` has computed known to the tree.
   void Remember(Sequence& sequence, Tail tail);
 
   // scheduler_admission.cc
-  void Admit(StepPlan& plan, int32_t& room);
+  void Admit(StepPlan& plan, Room& room);
   bool HasPlace() const;
   bool is_static() const { return config_.batching == Batching::kStatic; }
   std::vector<size_t> Candidates();
@@ -194,6 +210,7 @@ class Scheduler {
   SchedulerConfig config_;
   BlockPool* pool_;
   PrefixTree* tree_;
+  StepCost cost_;
   std::unordered_map<RequestId, Sequence> sequences_;  // nodes stay where they are
   std::deque<Sequence*> waiting_;      // front: next in order; a preempted one returns to the front
   std::vector<Sequence*> running_;     // in order of admission

@@ -26,16 +26,15 @@ void Scheduler::Hold(RequestId request, bool held) {
   node->second.held = held;
 }
 
-void Scheduler::Admit(StepPlan& plan, int32_t& room) {
+void Scheduler::Admit(StepPlan& plan, Room& room) {
   if (is_static() && !running_.empty()) return;
   // A static batch is formed whole; those for whom there is no row yet begin in a later step.
-  while ((room > 0 || is_static()) && !waiting_.empty() && HasPlace()) {
+  while ((room.prefill > 0 || is_static()) && !waiting_.empty() && HasPlace()) {
     const std::vector<size_t> candidates = Candidates();
     const bool begun = std::any_of(candidates.begin(), candidates.end(),
                                    [&](size_t index) { return TryAdmit(index, plan); });
     if (!begun) return;
-    Sequence& newcomer = *running_.back();
-    PlanSlice(newcomer, ChunkOf(newcomer, room), plan, room);
+    PlanSlice(*running_.back(), plan, room);
   }
 }
 

@@ -152,6 +152,7 @@ bool Engine::Step() {
   State& s = *state_;
   s.AdmitInbox();
   s.RestoreFromDisk();
+  const TimePoint begun = s.clock.Now();
   const StepPlan plan = s.PlanStep();
   if (!plan.slices.empty()) {
     s.MakeBatch(plan);
@@ -160,6 +161,7 @@ bool Engine::Step() {
     s.Commit(plan);
     s.PublishStats();  // before the events: who has seen its finish is no longer counted as running
     s.Emit();
+    s.scheduler.Observe(plan, s.clock.Now() - begun);
   }
   return s.PublishStats();
 }

@@ -356,6 +356,34 @@ TEST(EngineTest, ALongPromptDoesNotStallADecodingRequest) {
   }
 }
 
+TEST(EngineTest, ChunksKeepTheIntervalAsMeasured) {
+  ManualClock time;
+  Fixture f({.scheduler = {.target_interval = std::chrono::milliseconds(100)}}, 64, time.clock());
+  Duration step{};
+  f.model->on_batch = [&](const Batch& batch) {
+    step = std::chrono::milliseconds(20);
+    for (const BatchSequence& sequence : batch.sequences) {
+      step += std::chrono::milliseconds(1) * static_cast<int64_t>(sequence.tokens.size());
+    }
+    time.Advance(step);
+  };
+  const Request chat = MakeRequest(4, 60, 1);
+  const Request lengthy = MakeRequest(900, 3, 2);
+  const RequestId chatting = f.Submit(chat);
+  for (int i = 0; i < 10; ++i) f.engine->Step();
+  const RequestId prompt = f.Submit(lengthy);
+  int steps = 0;
+  for (; f.recorder.Of(prompt).tokens.empty(); ++steps) {
+    f.engine->Step();
+    EXPECT_LE(step, std::chrono::milliseconds(105));
+  }
+  EXPECT_GE(steps, 900 / 80);  // 20 ms and a decode row leave room for 79
+  EXPECT_LE(steps, 900 / 64 + 4);
+  f.Finish();
+  EXPECT_EQ(f.recorder.Of(chatting).tokens, OutputAlone(chat));
+  EXPECT_EQ(f.recorder.Of(prompt).tokens, OutputAlone(lengthy));
+}
+
 TEST(EngineTest, NamesOfReasons) {
   EXPECT_EQ(NameOf(FinishReason::kStop), "stop");
   EXPECT_EQ(NameOf(FinishReason::kLength), "length");
