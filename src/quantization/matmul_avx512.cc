@@ -172,8 +172,8 @@ const MatMulKernels kAvx512MatMulKernels = {
     .q4_0_pair = {avx512::PairQ4_0, kFewRows + 1},
     .q4_k_pair = {avx512::PairQ4_K, kFewRows + 1},
     .q5_k_pair = {avx512::PairQ5_K, kFewRows + 1},
-    .q6_k_pair = {avx512::PairQ6_K, kFewRows + 1},
-    .q3_k_pair = {avx512::PairQ3_K, kFewRows + 1},
+    .q6_k_pair = {avx512::PairQ6_K, 9},
+    .q3_k_pair = {avx512::PairQ3_K, 9},
     .int8_peak = Int8Peak,
 };
 

@@ -102,12 +102,13 @@ MILLRACE_INLINE void AffineGroup(const AffineHeader& header, const Source& sourc
 // AffineGroup<8> for two panels.
 MILLRACE_INLINE void AffineGroupPair(const AffineHeader& h0, const AffineHeader& h1,
                                      const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
-                                     float* y0, float* y1) {
+                                     const LinesAhead& ahead, float* y0, float* y1) {
   __m512i total[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) total[i] = _mm512_setzero_si512();
 #pragma GCC unroll 1
   for (int s = 0; s < 8; ++s) {
+    ahead.Ask(s, 8);
     __m512i acc[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) acc[i] = _mm512_setzero_si512();
@@ -131,8 +132,11 @@ struct AffineExpanded : ExpandedCodes {
 
 struct Q4_K {
   using Header = AffineHeader;
+  static constexpr int64_t kGroupBytes = kQ4KGroupBytes;
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   using Expanded = AffineExpanded;
-  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.
@@ -174,13 +178,17 @@ struct Q4_K {
     AffineGroup<C>(header, source, tile, y);
   }
   MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile, float* y0,
-                                        float* y1) {
-    AffineGroupPair(h0, h1, w0, w1, tile, y0, y1);
+                                        const uint8_t* w1, const TileGroup& tile,
+                                        const LinesAhead& ahead, float* y0, float* y1) {
+    AffineGroupPair(h0, h1, w0, w1, tile, ahead, y0, y1);
   }
 };
 
 struct Q5_K : Q4_K {
+  static constexpr int64_t kGroupBytes = kQ5KGroupBytes;
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   struct Packed {
     const uint8_t* high;
     const uint8_t* codes;

@@ -184,32 +184,43 @@ __attribute__((noinline)) void ManyColumns(const PanelArgs& a, int64_t first, in
   StoreRows(a, y, first, count);
 }
 
+// Lines of both panels to ask for ahead of their use while a tile is computed.
+struct LinesAhead {
+  const uint8_t* first;
+  const uint8_t* second;
+  int64_t lines;
+
+  // Those of sub-block s of `count`: a few at a time, or they would overrun the queue of misses and
+  // hold up the loads behind them.
+  MILLRACE_INLINE void Ask(int64_t s, int64_t count) const {
+    for (int64_t i = lines * s / count; i < lines * (s + 1) / count; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(first + i * 64), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(second + i * 64), _MM_HINT_T0);
+    }
+  }
+};
+
+// The share of tile `tile` of `tiles` in the lines that a later group of both panels needs.
 template <class Format>
-__attribute__((noinline)) void ExpandedPairTile(const PanelArgs& a, int64_t group,
-                                                const ExpandedGroup<Format> w[2], int64_t first,
-                                                float* y0, float* y1) {
-  Format::GroupPair(w[0].header, w[1].header, w[0].codes, w[1].codes,
-                    TileGroupAt(a, first, kTileColumns, group), y0, y1);
+MILLRACE_INLINE LinesAhead ShareAhead(const PanelArgs& a, const PanelArgs& next, int64_t group,
+                                      int64_t tile, int64_t tiles) {
+  constexpr int64_t kLines = (Format::kGroupBytes + 63) / 64;
+  const int64_t begin = kLines * tile / tiles, end = kLines * (tile + 1) / tiles;
+  const int64_t panel_bytes = next.panel - a.panel;
+  int64_t at = Format::GroupAt(a, group) - a.panel + kPrefetchBytes + begin * 64;
+  // What lies behind a panel's end is its neighbour in the pair: the line that will be needed is a
+  // panel further.
+  if (at >= panel_bytes) at += panel_bytes;
+  return {a.panel + at, next.panel + at, end - begin};
 }
 
-// Asks for the packed lines that a later group of both panels needs, a share before each of the
-// `tiles` tiles; with many tiles the hardware's prefetchers have time enough.
 template <class Format>
-MILLRACE_INLINE void PrefetchShare(const PanelArgs& a, const PanelArgs& next, int64_t group,
-                                   int64_t tile, int64_t tiles) {
-  // What lies kPrefetchBytes behind a panel's end belongs to its neighbour in the pair: the line
-  // that will be needed is a panel further.
-  const int64_t panel_bytes = next.panel - a.panel;
-  const bool at_end = (a.groups - group) * (panel_bytes / a.groups) <= kPrefetchBytes;
-  PanelArgs later0 = a, later1 = next;
-  later0.panel += at_end ? panel_bytes : 0;
-  later1.panel += at_end ? panel_bytes : 0;
-  const auto p0 = Format::PackedCodes(later0, group), p1 = Format::PackedCodes(later1, group);
-  const int64_t end = Format::kSubBlocks * (tile + 1) / tiles;
-  for (int64_t i = Format::kSubBlocks * tile / tiles; i < end; ++i) {
-    p0.Prefetch(static_cast<int>(i));
-    p1.Prefetch(static_cast<int>(i));
-  }
+__attribute__((noinline)) void ExpandedPairTile(const PanelArgs& a, int64_t group,
+                                                const ExpandedGroup<Format> w[2],
+                                                const LinesAhead& ahead, int64_t first, float* y0,
+                                                float* y1) {
+  Format::GroupPair(w[0].header, w[1].header, w[0].codes, w[1].codes,
+                    TileGroupAt(a, first, kTileColumns, group), ahead, y0, y1);
 }
 
 // ManyColumns for two panels. A last tile of fewer columns is computed panel by panel.
@@ -229,8 +240,8 @@ __attribute__((noinline)) void ManyColumnsPair(const PanelArgs& a, const PanelAr
     const int64_t tiles = (count + kTileColumns - 1) / kTileColumns;
     int64_t c = 0;
     for (; c + kTileColumns <= count; c += kTileColumns) {
-      PrefetchShare<Format>(a, next, group, c / kTileColumns, tiles);
-      ExpandedPairTile<Format>(a, group, w, first + c, y[0] + c * kLanes, y[1] + c * kLanes);
+      const LinesAhead ahead = ShareAhead<Format>(a, next, group, c / kTileColumns, tiles);
+      ExpandedPairTile<Format>(a, group, w, ahead, first + c, y[0] + c * kLanes, y[1] + c * kLanes);
     }
     if (c == count) continue;
     ExpandedTileOf<Format>(count - c, a, group, w[0], first + c, y[0] + c * kLanes);

@@ -20,7 +20,6 @@ struct Q2_K {
     __m512 dmin;
   };
   using Expanded = SixteensExpanded;
-  static constexpr int64_t kSubBlocks = 16;
   struct Packed {
     const uint8_t* group;
     // 16 * 2 lines cover a group's 21.
@@ -78,8 +77,8 @@ struct Q2_K {
 // Codes 0 to 7 less 4, scales of 6 bits less 32.
 struct Q3_K {
   using Header = SixteensHeader;
+  static constexpr int64_t kGroupBytes = kQ3KGroupBytes;
   using Expanded = SixteensExpanded;
-  static constexpr int64_t kSubBlocks = 16;
   MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
     return a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ3KGroupBytes;
   }
@@ -136,9 +135,9 @@ struct Q3_K {
     SixteensGroup<C, 2>(header, source, tile, y);
   }
   MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile, float* y0,
-                                        float* y1) {
-    SixteensGroupPair<2>(h0, h1, w0, w1, tile, y0, y1);
+                                        const uint8_t* w1, const TileGroup& tile,
+                                        const LinesAhead& ahead, float* y0, float* y1) {
+    SixteensGroupPair<2>(h0, h1, w0, w1, tile, ahead, y0, y1);
   }
 };
 

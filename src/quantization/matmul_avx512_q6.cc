@@ -8,6 +8,7 @@ namespace {
 
 struct Q6_K {
   using Header = SixteensHeader;
+  static constexpr int64_t kGroupBytes = kQ6GroupBytes;
 
   MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
     return a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ6GroupBytes;
@@ -50,7 +51,6 @@ struct Q6_K {
   }
 
   using Expanded = SixteensExpanded;
-  static constexpr int64_t kSubBlocks = 16;
   MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
                                                     uint8_t* out) {
     return ExpandSixteens(PackedCodes(a, group), out);
@@ -61,9 +61,9 @@ struct Q6_K {
     SixteensGroup<C, 5>(header, source, tile, y);
   }
   MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile, float* y0,
-                                        float* y1) {
-    SixteensGroupPair<5>(h0, h1, w0, w1, tile, y0, y1);
+                                        const uint8_t* w1, const TileGroup& tile,
+                                        const LinesAhead& ahead, float* y0, float* y1) {
+    SixteensGroupPair<5>(h0, h1, w0, w1, tile, ahead, y0, y1);
   }
 };
 

@@ -73,12 +73,13 @@ MILLRACE_INLINE void SixteensGroup(const SixteensHeader& header, const Source& s
 template <int kShift>
 MILLRACE_INLINE void SixteensGroupPair(const SixteensHeader& h0, const SixteensHeader& h1,
                                        const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
-                                       float* y0, float* y1) {
+                                       const LinesAhead& ahead, float* y0, float* y1) {
   __m512i total[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) total[i] = _mm512_setzero_si512();
 #pragma GCC unroll 1
   for (int s = 0; s < 16; ++s) {
+    ahead.Ask(s, 16);
     __m512i acc[16];
 #pragma GCC unroll 8
     for (int c = 0; c < 8; ++c) {

@@ -8,8 +8,11 @@ namespace {
 
 struct Q8_0 {
   using Header = SmallHeader;
+  static constexpr int64_t kGroupBytes = kQ8GroupBytes;
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   using Expanded = SmallExpanded;
-  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 9 lines cover a group's 68.
@@ -37,16 +40,19 @@ struct Q8_0 {
     SmallGroup<C, 7>(header, source, tile, y);
   }
   MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile, float* y0,
-                                        float* y1) {
-    SmallGroupPair<7>(h0, h1, w0, w1, tile, y0, y1);
+                                        const uint8_t* w1, const TileGroup& tile,
+                                        const LinesAhead& ahead, float* y0, float* y1) {
+    SmallGroupPair<7>(h0, h1, w0, w1, tile, ahead, y0, y1);
   }
 };
 
 struct Q4_0 {
   using Header = SmallHeader;
+  static constexpr int64_t kGroupBytes = kQ4GroupBytes;
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   using Expanded = SmallExpanded;
-  static constexpr int64_t kSubBlocks = 8;
   struct Packed {
     const uint8_t* codes;
     // 8 * 5 lines cover a group's 36.
@@ -75,9 +81,9 @@ struct Q4_0 {
     SmallGroup<C, 3>(header, source, tile, y);
   }
   MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile, float* y0,
-                                        float* y1) {
-    SmallGroupPair<3>(h0, h1, w0, w1, tile, y0, y1);
+                                        const uint8_t* w1, const TileGroup& tile,
+                                        const LinesAhead& ahead, float* y0, float* y1) {
+    SmallGroupPair<3>(h0, h1, w0, w1, tile, ahead, y0, y1);
   }
 };
 
@@ -85,7 +91,6 @@ struct Q4_0 {
 struct Q4_1 {
   using Header = SmallMinHeader;
   using Expanded = SmallExpanded;
-  static constexpr int64_t kSubBlocks = 8;
   struct Packed : Q4_0::Packed {
     // 8 * 5 lines cover a group's 40.
     MILLRACE_INLINE void Prefetch(int block) const {

@@ -90,13 +90,14 @@ MILLRACE_INLINE void SmallGroup(const SmallHeaderType& header, const Source& sou
 template <int kShift, class SmallHeaderType>
 MILLRACE_INLINE void SmallGroupPair(const SmallHeaderType& h0, const SmallHeaderType& h1,
                                     const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
-                                    float* y0, float* y1) {
+                                    const LinesAhead& ahead, float* y0, float* y1) {
   static_assert(!SmallHeaderType::kMins && kShift != kNoOffset);
   __m512 g[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) g[i] = _mm512_setzero_ps();
 #pragma GCC unroll 1
   for (int b = 0; b < h0.blocks; ++b) {
+    ahead.Ask(b, h0.blocks);
     __m512i acc[16];
 #pragma GCC unroll 8
     for (int c = 0; c < 8; ++c) {
