@@ -28,6 +28,8 @@ struct ServeFlags {
   bool strict = false;
   std::vector<std::string> served_names;
   int32_t max_queue = 256;
+  int64_t max_requests_per_key = 0;
+  int64_t max_queued_tokens = 1'000'000;
   int drain_timeout = 30;  // seconds
   std::string log_level = "info";
 };
@@ -64,6 +66,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   }
   config.keys = ApiKeys(std::move(keys));
   config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
+  config.max_requests_per_key = flags.max_requests_per_key;
   config.version = MILLRACE_VERSION;
   config.log = LogRequest;
   config.random = SystemRandom();
@@ -112,6 +115,7 @@ Status Serve(const ServeFlags& flags) {
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
   EngineConfig engine_config;
   engine_config.max_queued_requests = flags.max_queue;
+  engine_config.max_queued_tokens = flags.max_queued_tokens;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                    MakeEngine(flags.model, loaded, engine_config));
   ServedModel served = MakeServed(flags, loaded, *engine);
@@ -164,6 +168,17 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
       ->envname("MILLRACE_MAX_QUEUE")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--max-queued-tokens", flags->max_queued_tokens,
+                   "prompt tokens that may wait, unless one request alone has more; past it 503")
+      ->envname("MILLRACE_MAX_QUEUED_TOKENS")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  verb->add_option("--max-requests-per-key", flags->max_requests_per_key,
+                   "requests of one API key under way at once; past it 429; 0: no limit")
+      ->envname("MILLRACE_MAX_REQUESTS_PER_KEY")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   verb->add_option("--drain-timeout", flags->drain_timeout,
                    "seconds that running requests get after SIGTERM")
       ->envname("MILLRACE_DRAIN_TIMEOUT")

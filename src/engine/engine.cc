@@ -199,6 +199,13 @@ EngineStats Engine::stats() const {
   return stats;
 }
 
+Duration Engine::RetryAfter() const {
+  const std::lock_guard lock(state_->mutex);
+  const State& s = *state_;
+  const auto time = s.published_pace.TimeFor(s.queued_requests, s.queued_tokens);
+  return std::max<Duration>(time.value_or(Duration(0)), std::chrono::seconds(1));
+}
+
 const ModelInfo& Engine::info() const { return state_->model->info(); }
 const EngineConfig& Engine::config() const { return state_->config; }
 

@@ -89,6 +89,11 @@ class Engine {
   // From any thread: ends Run after the current step; what is left is finished as kCancelled.
   void Stop();
 
+  // From any thread: when somebody who is refused for a full queue should try again: the time that
+  // those who wait now take to begin, as measured; a second where nobody waits or nothing has been
+  // measured.
+  Duration RetryAfter() const;
+
   EngineStats stats() const;  // from any thread
   const ModelInfo& info() const;
   const EngineConfig& config() const;

@@ -95,7 +95,10 @@ StepPlan Engine::State::PlanStep() {
   const TimePoint now = clock.Now();
   for (const Slice& slice : plan.slices) {
     LiveRequest& request = live.at(slice.request);
-    if (!request.first_scheduled) LeaveQueue(request, now);
+    if (!request.first_scheduled) {
+      pace.Begun(request.arrival, now, request.timings.prompt_tokens);
+      LeaveQueue(request, now);
+    }
     request.timings.computed_tokens += slice.count;
     progress.tokens_computed += slice.count;
   }
@@ -213,6 +216,7 @@ bool Engine::State::PublishStats() {
   const int32_t new_in_scheduler = queued_requests - static_cast<int32_t>(inbox.size());
   progress.waiting = scheduler.waiting() - new_in_scheduler;
   published = progress;
+  published_pace = pace;
   return !live.empty() || !inbox.empty();
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/queue_pace.h"
 #include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
@@ -95,6 +96,7 @@ struct Engine::State {
   // Requests that left the queue in this step, not yet subtracted from the shared counts.
   int32_t dequeued_requests = 0;
   int64_t dequeued_tokens = 0;
+  QueuePace pace;
 
   // Shared: guarded by `mutex`.
   struct Cancellation {
@@ -111,6 +113,7 @@ struct Engine::State {
   bool draining = false;
   bool stop = false;
   EngineStats published;
+  QueuePace published_pace;
 };
 
 }  // namespace millrace

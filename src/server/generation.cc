@@ -20,11 +20,24 @@ std::string CacheSpace(const std::string& key, const std::string& salt) {
   return key + '\0' + salt;
 }
 
+ApiError TooManyOfKey(int64_t limit) {
+  ApiError error = HttpApiError(
+      429, fmt::format("This API key has {} requests under way, as many as it may: try again when "
+                       "one of them has ended.",
+                       limit));
+  error.type = "rate_limit_error";
+  error.code = "rate_limit_exceeded";
+  return error;
+}
+
 }  // namespace
 
 Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                       size_t choices)
-    : context_(std::move(context)), options_(std::move(options)), unfinished_(choices) {
+                       size_t choices, std::optional<KeyLoad::Ticket> ticket)
+    : context_(std::move(context)),
+      ticket_(std::move(ticket)),
+      options_(std::move(options)),
+      unfinished_(choices) {
   const Shared& shared = context_->shared();
   const char* prefix = endpoint == Endpoint::kChat ? "chatcmpl-" : "cmpl-";
   head_.endpoint = endpoint;
@@ -46,8 +59,14 @@ Generation::~Generation() { --const_cast<Shared&>(context_->shared()).generation
 void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
                        std::vector<std::vector<TokenId>> prompts) {
   const size_t choices = prompts.size() * static_cast<size_t>(options.n);
-  auto generation =
-      std::make_shared<Generation>(std::move(context), endpoint, std::move(options), choices);
+  const int64_t limit = context->shared().config.max_requests_per_key;
+  std::optional<KeyLoad::Ticket> ticket;
+  if (!context->key().empty()) {
+    ticket = context->load().TryEnter(context->key(), limit);
+    if (!ticket) return context->Refuse(TooManyOfKey(limit));
+  }
+  auto generation = std::make_shared<Generation>(std::move(context), endpoint, std::move(options),
+                                                 choices, std::move(ticket));
   // Before Submit, so that a client that has gone already costs nothing. Weak: the callback must
   // not keep it alive.
   generation->context_->responder().OnDisconnect([weak = std::weak_ptr<Generation>(generation)] {
@@ -185,6 +204,7 @@ void Generation::CountCached(const Choice& choice, int32_t tokens) {
 
 void Generation::Complete() {
   state_ = State::kOver;
+  ticket_.reset();
   const Responder& responder = context_->responder();
   if (options_.stream) {
     if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage_));
@@ -204,8 +224,9 @@ void Generation::Complete() {
 void Generation::Fail(const ApiError& error) {
   if (state_ == State::kOver) return;
   state_ = State::kOver;
+  ticket_.reset();
   CancelAll();
-  HttpResponse response = ErrorResponse(error);
+  HttpResponse response = context_->ErrorOf(error);
   response.headers.push_back(context_->IdHeader());
   const Responder& responder = context_->responder();
   if (!responder.Send(std::move(response))) {  // the stream is open
@@ -220,6 +241,7 @@ void Generation::OnDisconnect() {
   std::lock_guard lock(mutex_);
   if (state_ == State::kOver) return;
   state_ = State::kOver;
+  ticket_.reset();
   CancelAll();
   context_->Log(499, EndState::kCancelled, Numbers());
 }

@@ -26,7 +26,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   static void Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
                     std::vector<std::vector<TokenId>> prompts);
 
-  Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options, size_t choices);
+  Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options, size_t choices,
+             std::optional<KeyLoad::Ticket> ticket);
   ~Generation();
 
  private:
@@ -57,6 +58,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   RequestRecord Numbers() const;
 
   const ContextPointer context_;
+  std::optional<KeyLoad::Ticket> ticket_;  // given back before the answer ends
   const GenerationOptions options_;
   ResponseHead head_;
   std::mutex mutex_;

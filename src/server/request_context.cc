@@ -1,5 +1,8 @@
 #include "server/request_context.h"
 
+#include <algorithm>
+#include <chrono>
+
 namespace millrace {
 
 std::string_view NameOf(EndState state) {
@@ -27,9 +30,13 @@ HttpResponse JsonResponse(int status, std::string body) {
   return response;
 }
 
-HttpResponse ErrorResponse(const ApiError& error) {
+HttpResponse ErrorResponse(const ApiError& error, Duration retry_after) {
   HttpResponse response = JsonResponse(error.status, ToJson(error));
-  if (error.status == 503 || error.status == 429) response.headers.push_back({"Retry-After", "1"});
+  if (error.status == 503 || error.status == 429) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+    const int64_t stated = std::clamp<int64_t>(seconds, 1, 600);
+    response.headers.push_back({"Retry-After", std::to_string(stated)});
+  }
   if (error.status == 401) response.headers.push_back({"WWW-Authenticate", "Bearer"});
   return response;
 }
@@ -39,10 +46,18 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
     : shared_(std::move(shared)), responder_(std::move(responder)), arrival_(shared_->clock.Now()) {
   record_.id = fmt::format("req_{:016x}", shared_->config.random());
   record_.route = request.method + " " + request.path;
-  if (!shared_->config.keys.empty()) key_ = request.Header("authorization").value_or("");
+  if (!shared_->config.keys.empty()) {
+    // Without the scheme, which may be written in many ways.
+    const std::string_view sent = request.Header("authorization").value_or("");
+    key_ = sent.substr(std::min(sent.size(), std::string_view("Bearer ").size()));
+  }
 }
 
 RequestContext::~RequestContext() { Log(500, EndState::kFailed); }
+
+HttpResponse RequestContext::ErrorOf(const ApiError& error) const {
+  return ErrorResponse(error, shared_->model.engine->RetryAfter());
+}
 
 void RequestContext::Reply(HttpResponse response) {
   const int status = response.status;

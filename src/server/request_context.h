@@ -10,6 +10,7 @@
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
+#include "server/key_load.h"
 #include "server/server.h"
 
 namespace millrace::server_internal {
@@ -21,10 +22,12 @@ struct Shared {
   int64_t started_unix = 0;
   std::atomic<bool> ready{false};
   std::atomic<int> generations{0};  // under way
+  KeyLoad load;
 };
 
 HttpResponse JsonResponse(int status, std::string body);
-HttpResponse ErrorResponse(const ApiError& error);
+// `retry_after`: what a 429 or 503 tells the client, in whole seconds of 1 to 600.
+HttpResponse ErrorResponse(const ApiError& error, Duration retry_after = std::chrono::seconds(1));
 
 // One request's answer and its log line. Invariant: Log writes once, whoever comes first; a
 // RequestContext that dies without one is logged as failed.
@@ -36,15 +39,18 @@ class RequestContext {
   RequestContext& operator=(const RequestContext&) = delete;
 
   const Shared& shared() const { return *shared_; }
+  KeyLoad& load() { return shared_->load; }
   const std::string& id() const { return record_.id; }
   const Responder& responder() const { return responder_; }
-  // Who asks, for what must be kept apart: the key as it was sent; empty on a server without keys.
+  // Who asks, for what must be kept apart: the key that was sent; empty on a server without keys.
   const std::string& key() const { return key_; }
   HttpHeader IdHeader() const { return {"x-request-id", record_.id}; }
 
   // A whole answer, with the id header, and the log line.
   void Reply(HttpResponse response);
-  void Refuse(const ApiError& error) { Reply(ErrorResponse(error)); }
+  void Refuse(const ApiError& error) { Reply(ErrorOf(error)); }
+  // The answer to a refusal: one for want of room says when to come back, by the engine's pace.
+  HttpResponse ErrorOf(const ApiError& error) const;
   // The log line; `fill` may set what it knows.
   void Log(int status, EndState end, RequestRecord numbers = {});
 

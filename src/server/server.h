@@ -46,6 +46,8 @@ struct ServerConfig {
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   int workers = 2;
   size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
+  // Generations of one API key under way at once; past it 429. 0: no limit; none without keys.
+  int64_t max_requests_per_key = 0;
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
   std::function<uint64_t()> random;               // from any thread; seeds and ids
