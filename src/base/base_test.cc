@@ -86,6 +86,22 @@ TEST(ThreadPool, ParallelForCoversTheRangeOnce) {
   }
 }
 
+// Workers that come late to one task must neither miss nor repeat a later one, whose place in
+// memory is the same.
+TEST(ThreadPool, RunAndParallelForInTurn) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 3000; ++round) {
+    const int64_t count = round % 7;
+    std::vector<std::atomic<int>> hits(static_cast<size_t>(count));
+    pool.ParallelFor(count, 1, [&](int64_t begin, int64_t) { ++hits[static_cast<size_t>(begin)]; });
+    for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+    if (round % 5 != 0) continue;
+    std::vector<int> ran(4);
+    pool.Run([&](int t) { ++ran[static_cast<size_t>(t)]; });
+    for (const int r : ran) ASSERT_EQ(r, 1);
+  }
+}
+
 TEST(AlignedBuffer, AlignedAndZeroed) {
   AlignedBuffer<float> b(100);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data()) % kCacheLine, 0u);

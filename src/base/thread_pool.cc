@@ -21,6 +21,13 @@ inline void Pause() {
 #endif
 }
 
+// door_: bits 0 to 14 count the workers inside, bit 15 is kOpen, bits 16 to 31 count those that
+// have joined.
+constexpr uint32_t kInside = 1;
+constexpr uint32_t kInsideMask = 0x7fff;
+constexpr uint32_t kOpen = 0x8000;
+constexpr uint32_t kJoined = 0x10000;
+
 // Returns once `word` differs from `old`.
 void AwaitChange(const std::atomic<uint32_t>& word, uint32_t old) {
   for (int i = 0; i < kSpins; ++i) {
@@ -33,7 +40,7 @@ void AwaitChange(const std::atomic<uint32_t>& word, uint32_t old) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  CHECK(threads >= 1);
+  CHECK(threads >= 1 && threads <= static_cast<int>(kInsideMask));
   for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { WorkerLoop(t); });
 }
 
@@ -44,29 +51,58 @@ ThreadPool::~ThreadPool() {
   for (std::thread& w : workers_) w.join();
 }
 
-void ThreadPool::RunErased(Erased function, void* context) {
+void ThreadPool::RunErased(Everyone everyone, Erased function, void* context) {
   if (workers_.empty()) {
     function(context, 0);
     return;
   }
   function_ = function;
   context_ = context;
-  remaining_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  door_.store(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   function(context, 0);
-  for (uint32_t left; (left = remaining_.load(std::memory_order_acquire)) != 0;)
-    AwaitChange(remaining_, left);
+  const auto all = static_cast<uint32_t>(workers_.size()) * kJoined;
+  if (everyone == Everyone::kYes) {
+    for (uint32_t d; (d = door_.load(std::memory_order_acquire)) < all;) AwaitChange(door_, d);
+  }
+  uint32_t door = door_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  while ((door & kInsideMask) != 0) {
+    AwaitChange(door_, door);
+    door = door_.load(std::memory_order_acquire);
+  }
+}
+
+bool ThreadPool::Join() {
+  uint32_t door = door_.load(std::memory_order_acquire);
+  while ((door & kOpen) != 0) {
+    if (door_.compare_exchange_weak(door, door + kJoined + kInside, std::memory_order_acq_rel,
+                                    std::memory_order_acquire)) {
+      // The caller may wait for everyone to have joined.
+      door_.notify_one();
+      return true;
+    }
+  }
+  return false;
+}
+
+void ThreadPool::Leave() {
+  door_.fetch_sub(kInside, std::memory_order_acq_rel);
+  door_.notify_one();
 }
 
 void ThreadPool::WorkerLoop(int thread) {
   uint32_t seen = 0;
   while (true) {
     AwaitChange(generation_, seen);
-    ++seen;
+    seen = generation_.load(std::memory_order_acquire);
     if (stop_.load(std::memory_order_relaxed)) return;
+    if (!Join()) continue;  // everything was done before this worker woke up
+    // Between joining and leaving the generation stands still: this is the task that was joined,
+    // even if it is a later one than the one that woke this worker.
+    seen = generation_.load(std::memory_order_acquire);
     function_(context_, thread);
-    if (remaining_.fetch_sub(1, std::memory_order_acq_rel) == 1) remaining_.notify_one();
+    Leave();
   }
 }
 

@@ -1,9 +1,11 @@
 // ThreadPool: a persistent team of threads for the phases of a forward pass.
 //
 // Run(task) runs task(thread) once on every thread of the team, the caller being thread 0, and
-// returns when all are done. Workers spin briefly for the next task, then sleep on a futex, so an
-// idle or oversubscribed machine is not burnt. One Run at a time, from one thread (the engine's).
-// Tasks must not throw and must not call Run.
+// returns when all are done. ParallelFor shares out pieces of work, and waits only for those
+// workers that took some: one that sleeps, or has lost its core to another process, holds nothing
+// up. Workers spin briefly for the next task, then sleep on a futex, so an idle or oversubscribed
+// machine is not burnt. One Run or ParallelFor at a time, from one thread (the engine's). Tasks
+// must not throw and must not call back into the pool.
 #pragma once
 
 #include <atomic>
@@ -27,8 +29,7 @@ class ThreadPool {
 
   template <class Task>
   void Run(Task&& task) {
-    RunErased([](void* context,
-                 int thread) { (*static_cast<std::remove_reference_t<Task>*>(context))(thread); },
+    RunErased(Everyone::kYes, Call<std::remove_reference_t<Task>>,
               const_cast<void*>(static_cast<const void*>(&task)));
   }
 
@@ -43,23 +44,34 @@ class ThreadPool {
       return;
     }
     std::atomic<int64_t> next{0};
-    Run([&](int) {
+    auto task = [&](int) {
       for (int64_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
         body(begin, begin + grain < count ? begin + grain : count);
       }
-    });
+    };
+    RunErased(Everyone::kNo, Call<decltype(task)>, &task);
   }
 
  private:
   using Erased = void (*)(void*, int);
-  void RunErased(Erased function, void* context);
+  enum class Everyone { kNo, kYes };
+
+  template <class Task>
+  static void Call(void* context, int thread) {
+    (*static_cast<Task*>(context))(thread);
+  }
+  void RunErased(Everyone everyone, Erased function, void* context);
   void WorkerLoop(int thread);
+  // Whether the task that is open now, if one is, was joined.
+  bool Join();
+  void Leave();
 
   std::vector<std::thread> workers_;
-  Erased function_ = nullptr;
+  Erased function_ = nullptr;  // these two are read by workers that have joined
   void* context_ = nullptr;
-  alignas(64) std::atomic<uint32_t> generation_{0};  // raised once per Run, and once to stop
-  alignas(64) std::atomic<uint32_t> remaining_{0};   // workers still in the current task
+  alignas(64) std::atomic<uint32_t> generation_{0};  // raised once per task, and once to stop
+  // The task's door: kOpen while workers may join, how many have joined, how many are still inside.
+  alignas(64) std::atomic<uint32_t> door_{0};
   std::atomic<bool> stop_{false};
 };
 
