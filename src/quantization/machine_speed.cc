@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kSweeps = 5;
 
-// The longest duration's opposite: the most `amount` per second that `body` reached.
+// The most `amount` per second that `body` reached.
 template <class Body>
 double BestRate(double amount, Body&& body) {
   const Clock clock;
