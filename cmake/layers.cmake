@@ -33,9 +33,15 @@ function(millrace_module name)
   endforeach()
 endfunction()
 
+# Where tests and benchmarks find files; see tests/test_paths.h.
+add_library(millrace_test_paths STATIC EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/test_paths.cc)
+target_include_directories(millrace_test_paths PUBLIC ${PROJECT_SOURCE_DIR})
+target_compile_definitions(millrace_test_paths PRIVATE MILLRACE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_link_libraries(millrace_test_paths PRIVATE millrace_flags)
+
 # millrace_test(NAME SOURCES a_test.cc ... DEPENDS module ... [LIBRARIES ...] [LABELS fast|slow])
-# One executable, registered with ctest as NAME. Tests find the optional shared fixtures through MILLRACE_SHARED_DIR
-# and their own files through MILLRACE_SOURCE_DIR.
+# One executable, registered with ctest as NAME. Tests find their own files and the optional shared fixtures through
+# tests/test_paths.h.
 function(millrace_test name)
   if(NOT MILLRACE_BUILD_TESTS)
     return()
@@ -45,13 +51,12 @@ function(millrace_test name)
     set(T_TIMEOUT 300)
   endif()
   add_executable(${name} ${T_SOURCES})
-  target_link_libraries(${name} PRIVATE millrace_flags GTest::gtest GTest::gmock GTest::gtest_main ${T_LIBRARIES})
+  target_link_libraries(${name} PRIVATE millrace_flags millrace_test_paths GTest::gtest GTest::gmock
+                                        GTest::gtest_main ${T_LIBRARIES})
   foreach(d ${T_DEPENDS})
     target_link_libraries(${name} PRIVATE millrace_${d})
   endforeach()
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
-  target_compile_definitions(${name} PRIVATE MILLRACE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-                                             MILLRACE_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
 endfunction()
@@ -63,7 +68,7 @@ function(millrace_bench name)
   endif()
   cmake_parse_arguments(B "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_executable(${name} ${B_SOURCES})
-  target_link_libraries(${name} PRIVATE millrace_flags benchmark::benchmark ${B_LIBRARIES})
+  target_link_libraries(${name} PRIVATE millrace_flags millrace_test_paths benchmark::benchmark ${B_LIBRARIES})
   foreach(d ${B_DEPENDS})
     target_link_libraries(${name} PRIVATE millrace_${d})
   endforeach()

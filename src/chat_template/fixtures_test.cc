@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "chat_template/chat_template.h"
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
@@ -55,7 +56,7 @@ Dict ContextOf(const Json& fixture, const Json& test_case) {
 
 TEST(ChatTemplateFixtures, RendersAsTransformersDoes) {
   const std::filesystem::path folder =
-      std::filesystem::path(MILLRACE_SHARED_DIR) / "fixtures/chat-templates";
+      std::filesystem::path(SharedDir()) / "fixtures/chat-templates";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no shared fixtures at " << folder;
   int cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {

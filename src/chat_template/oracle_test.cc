@@ -8,12 +8,13 @@
 
 #include "chat_template/chat_template.h"
 #include "chat_template/json_value_for_test.h"
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
 
 TEST(ChatTemplateOracle, AgreesWithJinja2) {
-  std::ifstream file(MILLRACE_SOURCE_DIR "/src/chat_template/testdata/oracle.json");
+  std::ifstream file(SourceDir() + "/src/chat_template/testdata/oracle.json");
   std::stringstream text;
   text << file.rdbuf();
   const auto oracle = nlohmann::ordered_json::parse(text.str());

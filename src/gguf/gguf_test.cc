@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "gguf/gguf_test_file.h"
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
@@ -173,7 +174,7 @@ TEST(MappedGguf, MovesAndKeepsItsViews) {
 }
 
 TEST(MappedGguf, ParsesTheSharedFixtures) {
-  const std::filesystem::path fixtures = MILLRACE_SHARED_DIR "/fixtures";
+  const std::filesystem::path fixtures = SharedDir() + "/fixtures";
   if (!std::filesystem::exists(fixtures)) {
     GTEST_SKIP() << "the shared fixtures are absent";
   }

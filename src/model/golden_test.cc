@@ -8,6 +8,7 @@
 
 #include "gguf/gguf.h"
 #include "model/transformer.h"
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
@@ -18,9 +19,7 @@ struct Case {
   AttentionKind attention;
 };
 
-std::string GoldenPath(const std::string& file) {
-  return std::string(MILLRACE_SOURCE_DIR) + "/tests/golden/" + file;
-}
+std::string GoldenPath(const std::string& file) { return SourceDir() + "/tests/golden/" + file; }
 
 std::vector<float> ReadFloats(const std::string& path) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);

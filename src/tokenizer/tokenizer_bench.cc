@@ -7,11 +7,12 @@
 
 #include "gguf/gguf.h"
 #include "tokenizer/tokenizer.h"
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
 
-const std::string kShared = MILLRACE_SHARED_DIR;
+const std::string kShared = SharedDir();
 
 std::string ReadProse() {
   std::ifstream in(kShared + "/data/tinyshakespeare.txt", std::ios::binary);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gguf/gguf.h"
+#include "tests/test_paths.h"
 #include "tokenizer/text_stream.h"
 
 namespace millrace {
@@ -16,7 +17,7 @@ namespace {
 class SharedVocabulary : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    const std::string base = std::string(MILLRACE_SHARED_DIR "/fixtures/tokenizers/") + GetParam();
+    const std::string base = SharedDir() + "/fixtures/tokenizers/" + GetParam();
     if (!std::filesystem::exists(base + ".gguf")) {
       GTEST_SKIP() << "the shared fixtures are absent";
     }
