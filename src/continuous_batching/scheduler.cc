@@ -20,9 +20,12 @@ Status Validate(const SchedulerConfig& config) {
       return Error{fmt::format("The scheduler's {} is {}, but must be at least 1.", name, value)};
     }
   }
-  if (config.max_overtakes < 0) {
-    return Error{fmt::format("The scheduler's max_overtakes is {}, but must be at least 0.",
-                             config.max_overtakes)};
+  const std::pair<std::string_view, int32_t> bounds[] = {{"max_overtakes", config.max_overtakes},
+                                                         {"max_passes", config.max_passes}};
+  for (const auto& [name, value] : bounds) {
+    if (value < 0) {
+      return Error{fmt::format("The scheduler's {} is {}, but must be at least 0.", name, value)};
+    }
   }
   if (config.target_interval && *config.target_interval <= Duration(0)) {
     return Error{"The scheduler's target_interval must be more than nothing."};
@@ -30,13 +33,18 @@ Status Validate(const SchedulerConfig& config) {
   return {};
 }
 
-Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree)
-    : config_(config), pool_(&pool), tree_(tree) {
+Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree,
+                     BlockPool* swap)
+    : config_(config),
+      pool_(&pool),
+      tree_(tree),
+      swap_(swap),
+      waiting_({config.reorder_window, config.max_overtakes, config.max_passes}) {
   CHECK(Validate(config).ok());
 }
 
 void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
-                    std::optional<PrefixUse> prefix) {
+                    std::optional<PrefixUse> prefix, const Terms& terms) {
   CHECK(prompt_tokens >= 1 && prompt_tokens < max_length);
   CHECK(BlocksFor(max_length) <= pool_->capacity());
   const auto [node, inserted] = sequences_.try_emplace(request);
@@ -46,15 +54,21 @@ void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length
   sequence.length = prompt_tokens;
   sequence.max_length = max_length;
   if (tree_ != nullptr) sequence.prefix = std::move(prefix);
-  waiting_.push_back(&sequence);
+  sequence.deadline = terms.deadline;
+  if (terms.deadline) {
+    deadlines_.emplace(*terms.deadline, request);
+    longest_with_deadline_ = std::max(longest_with_deadline_, max_length);
+  }
+  waiting_.Add(request, terms.client, terms.priority);
 }
 
 bool Scheduler::Remove(RequestId request, Afterwards afterwards) {
   const auto node = sequences_.find(request);
   if (node == sequences_.end()) return false;
   if (afterwards == Afterwards::kRemember) Remember(node->second, Tail::kAll);
+  if (node->second.deadline) deadlines_.erase({*node->second.deadline, request});
   std::erase(running_, &node->second);
-  std::erase(waiting_, &node->second);
+  waiting_.Erase(request);
   sequences_.erase(node);
   return true;
 }
@@ -88,10 +102,10 @@ void Scheduler::SecureNextTokens(StepPlan& plan) {
 void Scheduler::Preempt(StepPlan& plan) {
   Sequence* latest = running_.back();
   running_.pop_back();
+  SwapOut(*latest, plan);
   Remember(*latest, Tail::kAll);
   Release(*latest);
-  latest->preempted = true;
-  waiting_.push_front(latest);
+  waiting_.PutBack(latest->request);
   plan.preempted.push_back(latest->request);
 }
 
@@ -183,6 +197,7 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) 
     CHECK(slice.samples ? appended[i] >= 1 : appended[i] == 0);
     sequence.computed += slice.count;
     sequence.length += appended[i];
+    waiting_.Generated(sequence.request, appended[i]);
     CHECK(sequence.length <= sequence.max_length);
     // After a chunk the part of a block, too: those who wait for it begin like this one, and may
     // end there. While decoding, blocks as they become full.
@@ -210,6 +225,6 @@ std::span<const BlockId> Scheduler::BlockTable(RequestId request) const {
 }
 
 int32_t Scheduler::running() const { return static_cast<int32_t>(running_.size()); }
-int32_t Scheduler::waiting() const { return static_cast<int32_t>(waiting_.size()); }
+int32_t Scheduler::waiting() const { return waiting_.size(); }
 
 }  // namespace millrace

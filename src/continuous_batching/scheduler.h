@@ -9,26 +9,30 @@
 //
 // Invariants: PlanStep reads no clock, model or thread. Blocks for every planned token are reserved
 // before the plan is returned; a plan never needs more than the pool has. The sequence that was
-// admitted first always makes progress, and a waiting one is overtaken at most max_overtakes times,
-// so every sequence that fits the pool alone finishes. free + held == capacity at all times.
+// admitted first always makes progress, and a waiting one is overtaken within the bounds of
+// waiting_queue.h, so every sequence that fits the pool alone finishes. free + held == capacity at
+// all times, in the pool and in the swap space.
 //
 // With a PrefixTree, a sequence begins with the blocks that already hold its beginning, all but its
 // last token; what it computes becomes known block by block; what it leaves stays until the memory
-// is needed, and goes before anybody is preempted.
+// is needed, and goes before anybody is preempted. With a swap space, who is preempted keeps a copy
+// of its blocks there, as far as that is quicker than computing them again.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/result.h"
 #include "continuous_batching/step_cost.h"
+#include "continuous_batching/waiting_queue.h"
 #include "paged_kv/block_pool.h"
 #include "prefix_cache/prefix_tree.h"
 
@@ -46,6 +50,9 @@ struct SchedulerConfig {
   // cached prefix is admitted first, but nobody is overtaken more than `max_overtakes` times.
   int32_t reorder_window = 8;
   int32_t max_overtakes = 8;
+  // Of one client's sequences, higher priorities begin first, but after so many that passed by the
+  // client's oldest, that one is next.
+  int32_t max_passes = 8;
   Batching batching = Batching::kContinuous;
   // How long a step with decode rows may take: its prefill rows are as many as keep to that, by the
   // speed that Observe measured, but StepCost::kLeastPrefill at least. None: only the bounds above.
@@ -58,6 +65,14 @@ struct PrefixUse {
   // The sequence's tokens, kept by the caller until Remove: all known ones whenever PlanStep,
   // Commit or Remove is called.
   const std::vector<TokenId>* tokens = nullptr;
+};
+
+// When a sequence's turn is. Priorities order the sequences of one client; between clients the
+// tokens decide that each was served (waiting_queue.h), so that nobody gains by high priorities.
+struct Terms {
+  std::string client = {};
+  int32_t priority = 0;                              // higher ones begin first
+  std::optional<TimePoint> deadline = std::nullopt;  // see Overdue
 };
 
 // Tokens [first, first + count) of a sequence are computed in this step.
@@ -79,45 +94,57 @@ struct Admission {
   friend bool operator==(const Admission&, const Admission&) = default;
 };
 
-// To be done before the step's Forward, in this order: the whole block is copied.
+// The whole block is copied.
 struct BlockCopy {
   BlockId from, to;
 
   friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
 };
 
-// Whether all values are at least 1 (max_overtakes: 0), target_interval more than nothing; the
-// message names the field.
+// Whether all values are at least 1 (max_overtakes, max_passes: 0), target_interval more than
+// nothing; the message names the field.
 Status Validate(const SchedulerConfig& config);
 
 struct StepPlan {
   std::vector<Slice> slices;
   std::vector<RequestId> preempted;  // lost their blocks in this step; they are waiting again
   std::vector<Admission> admitted;
+  // To be done before the step's Forward, in this order.
+  std::vector<BlockCopy> swapped_out;  // from the pool's blocks to the swap space's
+  std::vector<BlockCopy> swapped_in;   // from the swap space's blocks to the pool's
   std::vector<BlockCopy> copies;
 };
 
 class Scheduler {
  public:
   // `config` must have passed Validate; `pool` must outlive the scheduler, and so must `tree`,
-  // which is of the same pool; without one, nothing is shared.
-  Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree = nullptr);
+  // which is of the same pool; without one, nothing is shared. `swap`: blocks that preempted
+  // sequences may keep; must outlive the scheduler too; without one, they compute everything again.
+  Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree* tree = nullptr,
+            BlockPool* swap = nullptr);
 
   // A new sequence of `prompt_tokens` that will hold at most `max_length` tokens. Needs
   // 1 <= prompt_tokens < max_length and BlocksFor(max_length) <= the pool's capacity (the engine
   // checks both on submission). Without `prefix`, it neither takes from the tree nor gives.
   void Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
-           std::optional<PrefixUse> prefix = std::nullopt);
+           std::optional<PrefixUse> prefix = std::nullopt, const Terms& terms = {});
   // Removes a sequence, waiting or running; its blocks are free at once, except for what the tree
   // keeps of them: what was computed, or with kForget no more than it knows already. False when
   // unknown.
   enum class Afterwards { kRemember, kForget };
   bool Remove(RequestId request, Afterwards afterwards = Afterwards::kRemember);
 
+  // Those that cannot meet their deadline any more, for the caller to Remove before PlanStep: whose
+  // deadline has come; and of the waiting ones, while others run, those whose known tokens alone
+  // take longer to compute than is left, by the speed that Observe measured. (Where nothing runs
+  // they begin at once, and are measured.)
+  std::vector<RequestId> Overdue(TimePoint now) const;
+
   // The next step:
   // - Every running sequence, in order of admission, is secured a block for its next token. Where
   //   there is none, blocks that only the tree holds are evicted; then the latest running sequence
-  //   is preempted: its blocks are given back and it waits, to be recomputed. The latest is not
+  //   is preempted: its blocks are given back and it waits, to be recomputed or to be brought back
+  //   from the swap space, whichever is quicker by what Observe measured. The latest is not
   //   preempted for its own sake: it sits out the step. The first of all breaks pins.
   // - Decoding sequences get their row; then those in prefill get chunks, in order of admission, as
   //   rows and free blocks allow.
@@ -125,10 +152,10 @@ class Scheduler {
   //   preempted. With static batching: only where nothing runs, and then as many as places and
   //   blocks allow. Admission looks ahead: there must be blocks for all known tokens of every
   //   running sequence and of the new one, and for kBlockTokens more each, so that the newcomer
-  //   does not soon preempt others or fall itself. The order is that of arrival, but see
-  //   reorder_window; and who would soon find a block more of its beginning, because a running
-  //   sequence is computing it, waits until all that they share is there. Preempted ones come
-  //   first; they neither wait nor are overtaken.
+  //   does not soon preempt others or fall itself. The order is that of waiting_queue.h, but within
+  //   a turn see reorder_window; and who would soon find a block more of its beginning, because a
+  //   running sequence is computing it, waits until all that they share is there. Preempted ones
+  //   come first; they neither wait nor are overtaken.
   // The plan is empty only when the scheduler is. Every plan must be given to Commit.
   StepPlan PlanStep();
   // What the step did: every slice of `plan` was computed. `appended[i]` tokens were added to the
@@ -139,6 +166,8 @@ class Scheduler {
 
   // What the step took, from its plan to its last event: the next chunks depend on it.
   void Observe(const StepPlan& plan, Duration took);
+  // What copying so many blocks between the pool and the swap space took.
+  void ObserveSwap(int32_t blocks, Duration took) { cost_.ObserveCopies(blocks, took); }
   const StepCost& cost() const { return cost_; }
 
   // The waiting sequences that the next step may admit, as far as places go: for a caller that
@@ -153,6 +182,7 @@ class Scheduler {
   std::span<const BlockId> BlockTable(RequestId request) const;
   int32_t running() const;
   int32_t waiting() const;
+  const WaitingQueue& queue() const { return waiting_; }
 
  private:
   struct Sequence {
@@ -163,10 +193,12 @@ class Scheduler {
     std::vector<BlockRef> blocks;
     std::vector<BlockId> block_table;  // the ids of `blocks`
     std::optional<PrefixUse> prefix;
-    PrefixTree::Cursor cursor;  // how far its blocks are in the tree
-    int32_t overtaken = 0;
-    bool preempted = false;
-    bool waited = false;  // for a prefix
+    PrefixTree::Cursor cursor;      // how far its blocks are in the tree
+    std::vector<BlockRef> swapped;  // copies of its first blocks, of the swap space
+    int32_t swapped_tokens = 0;     // that they hold
+    std::optional<TimePoint> deadline;
+    bool charged = false;  // to its client, for its prompt
+    bool waited = false;   // for a prefix
     bool held = false;
 
     int32_t pending() const { return length - computed; }
@@ -185,6 +217,9 @@ class Scheduler {
 
   void SecureNextTokens(StepPlan& plan);
   void Preempt(StepPlan& plan);
+  void SwapOut(Sequence& sequence, StepPlan& plan);
+  void SwapIn(Sequence& sequence, StepPlan& plan);
+  int32_t WorthKeeping(const Sequence& sequence) const;
   void PlanRunning(StepPlan& plan, Room& room);
   void PlanSlice(Sequence& sequence, StepPlan& plan, Room& room);
   int32_t ChunkOf(const Sequence& sequence, const Room& room) const;
@@ -197,11 +232,12 @@ class Scheduler {
   void Admit(StepPlan& plan, Room& room);
   bool HasPlace() const;
   bool is_static() const { return config_.batching == Batching::kStatic; }
-  std::vector<size_t> Candidates();
-  bool TryAdmit(size_t index, StepPlan& plan);
+  std::vector<Sequence*> Candidates();
+  std::vector<Sequence*> CandidatesOf(const WaitingQueue::Turn& turn);
+  bool TryAdmit(Sequence& sequence, StepPlan& plan);
   void Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan);
   bool Fits(const Sequence& sequence, const PrefixTree::Match& match) const;
-  bool MayBeOvertaken(const Sequence& sequence) const;
+  bool CannotMeet(const Sequence& sequence, Duration left) const;
   bool WaitsForPrefix(const Sequence& sequence, int32_t cached) const;
   std::span<const TokenId> Findable(const Sequence& sequence) const;
   int32_t Obtainable() const;
@@ -210,11 +246,14 @@ class Scheduler {
   SchedulerConfig config_;
   BlockPool* pool_;
   PrefixTree* tree_;
+  BlockPool* swap_;
   StepCost cost_;
   std::unordered_map<RequestId, Sequence> sequences_;  // nodes stay where they are
-  std::deque<Sequence*> waiting_;      // front: next in order; a preempted one returns to the front
+  WaitingQueue waiting_;
   std::vector<Sequence*> running_;     // in order of admission
-  std::vector<BlockRef> copied_from_;  // the plan's, kept until Commit
+  std::vector<BlockRef> copied_from_;  // the plan's, of pool and swap space, kept until Commit
+  std::set<std::pair<TimePoint, RequestId>> deadlines_;
+  int32_t longest_with_deadline_ = 0;  // tokens of the longest prompt that had one
 };
 
 }  // namespace millrace

@@ -14,9 +14,10 @@ bool Scheduler::HasPlace() const {
 
 std::vector<RequestId> Scheduler::NextToAdmit() const {
   std::vector<RequestId> next;
-  const size_t window = std::min(waiting_.size(), static_cast<size_t>(config_.reorder_window));
-  const bool may_admit = HasPlace() && (!is_static() || running_.empty());
-  for (size_t i = 0; may_admit && i < window; ++i) next.push_back(waiting_[i]->request);
+  if (!HasPlace() || (is_static() && !running_.empty())) return next;
+  for (const WaitingQueue::Turn& turn : waiting_.Turns()) {
+    next.insert(next.end(), turn.requests.begin(), turn.requests.end());
+  }
   return next;
 }
 
@@ -30,48 +31,52 @@ void Scheduler::Admit(StepPlan& plan, Room& room) {
   if (is_static() && !running_.empty()) return;
   // A static batch is formed whole; those for whom there is no row yet begin in a later step.
   while ((room.prefill > 0 || is_static()) && !waiting_.empty() && HasPlace()) {
-    const std::vector<size_t> candidates = Candidates();
+    const std::vector<Sequence*> candidates = Candidates();
     const bool begun = std::any_of(candidates.begin(), candidates.end(),
-                                   [&](size_t index) { return TryAdmit(index, plan); });
+                                   [&](Sequence* sequence) { return TryAdmit(*sequence, plan); });
     if (!begun) return;
     PlanSlice(*running_.back(), plan, room);
   }
 }
 
-// The places in the queue that may be admitted now, best first: the longest cached prefix, by a
-// block at least, then the first in order; and only that one where nothing is cached.
-std::vector<size_t> Scheduler::Candidates() {
-  if (tree_ == nullptr) return {0};
-  const size_t window = std::min(waiting_.size(), static_cast<size_t>(config_.reorder_window));
-  std::optional<size_t> first, best;
-  int32_t most_cached = 0;
-  for (size_t i = 0; i < window; ++i) {
-    Sequence& sequence = *waiting_[i];
-    const int32_t cached =
-        sequence.prefix ? tree_->Count(sequence.prefix->space, Findable(sequence)) : 0;
-    sequence.waited = WaitsForPrefix(sequence, cached);
-    const bool held = sequence.held && !running_.empty();
-    if (!sequence.waited && !held) {
-      if (!first) first = i;
-      if (!best || cached >= most_cached + kBlockTokens) {
-        best = i;
-        most_cached = cached;
-      }
-    }
-    if (!MayBeOvertaken(sequence)) break;
+// Of the first turn that has any: who may be admitted now, best first.
+std::vector<Scheduler::Sequence*> Scheduler::Candidates() {
+  for (const WaitingQueue::Turn& turn : waiting_.Turns()) {
+    std::vector<Sequence*> candidates = CandidatesOf(turn);
+    if (!candidates.empty()) return candidates;
   }
-  if (!first) return {};
-  return best == first ? std::vector<size_t>{*first} : std::vector<size_t>{*best, *first};
+  return {};
 }
 
-bool Scheduler::MayBeOvertaken(const Sequence& sequence) const {
-  return !sequence.preempted && sequence.overtaken < config_.max_overtakes;
+// The longest cached prefix, by a block at least, then the first in order; and only that one where
+// nothing is cached.
+std::vector<Scheduler::Sequence*> Scheduler::CandidatesOf(const WaitingQueue::Turn& turn) {
+  Sequence *first = nullptr, *best = nullptr;
+  int32_t most_cached = 0;
+  for (const RequestId request : turn.requests) {
+    Sequence& sequence = sequences_.at(request);
+    if (tree_ == nullptr) return {&sequence};
+    const int32_t cached =
+        sequence.prefix ? tree_->Count(sequence.prefix->space, Findable(sequence)) : 0;
+    sequence.waited = !turn.due && WaitsForPrefix(sequence, cached);
+    const bool held = sequence.held && !running_.empty();
+    if (sequence.waited || held) continue;
+    if (first == nullptr) first = &sequence;
+    if (best == nullptr || cached >= most_cached + kBlockTokens) {
+      best = &sequence;
+      most_cached = cached;
+    }
+  }
+  if (first == nullptr) return {};
+  return best == first ? std::vector<Sequence*>{first} : std::vector<Sequence*>{best, first};
 }
 
 // Whether a running sequence is about to compute at least a block more of the beginning of
 // `sequence` than the tree has of it; anything more, for one that waited in the step before.
 bool Scheduler::WaitsForPrefix(const Sequence& sequence, int32_t cached) const {
-  if (is_static() || !sequence.prefix || !MayBeOvertaken(sequence)) return false;
+  if (is_static() || !sequence.prefix || !waiting_.MayBeOvertaken(sequence.request)) {
+    return false;
+  }
   const std::span<const TokenId> wanted = Findable(sequence);
   const size_t enough = static_cast<size_t>(cached + (sequence.waited ? 1 : kBlockTokens));
   if (wanted.size() < enough) return false;
@@ -93,8 +98,7 @@ std::span<const TokenId> Scheduler::Findable(const Sequence& sequence) const {
 }
 
 // Moves the sequence from the queue to the running ones if it fits; otherwise nothing changes.
-bool Scheduler::TryAdmit(size_t index, StepPlan& plan) {
-  Sequence& sequence = *waiting_[index];
+bool Scheduler::TryAdmit(Sequence& sequence, StepPlan& plan) {
   PrefixTree::Match match;
   if (sequence.prefix) match = tree_->Find(sequence.prefix->space, Findable(sequence));
   if (!Fits(sequence, match)) {
@@ -107,15 +111,17 @@ bool Scheduler::TryAdmit(size_t index, StepPlan& plan) {
       CHECK(Fits(sequence, match));
     }
   }
-  for (size_t i = 0; i < index; ++i) ++waiting_[i]->overtaken;
-  waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
   Begin(sequence, std::move(match), plan);
+  // What is computed again is not the client's fault.
+  const int32_t to_compute = sequence.charged ? 0 : sequence.pending();
+  sequence.charged = true;
+  waiting_.Begin(sequence.request, to_compute);
   running_.push_back(&sequence);
   return true;
 }
 
-// Takes over what is there; the part of a block is copied, for the sequence is going to write
-// behind it.
+// Takes over what is there, in the tree or in the swap space; the part of a block is copied, for
+// the sequence is going to write behind it.
 void Scheduler::Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan) {
   if (tree_ != nullptr) tree_->Touch(match);
   const int32_t cached = match.tokens();
@@ -123,12 +129,16 @@ void Scheduler::Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& pla
   for (const BlockRef& block : sequence.blocks) sequence.block_table.push_back(block.id());
   sequence.cursor = match.cursor;
   sequence.computed = cached;
-  if (match.partial) {
+  if (sequence.swapped_tokens > cached) {
+    SwapIn(sequence, plan);
+  } else if (match.partial) {
     CHECK(Cover(sequence, cached));
     plan.copies.push_back({match.partial.id(), sequence.block_table.back()});
     copied_from_.push_back(std::move(match.partial));
   }
-  plan.admitted.push_back({sequence.request, cached});
+  sequence.swapped.clear();
+  sequence.swapped_tokens = 0;
+  plan.admitted.push_back({sequence.request, sequence.computed});
 }
 
 // With the blocks of `match` in hand: whether what else `sequence` is going to need is there,
@@ -147,5 +157,28 @@ int32_t Scheduler::BlocksAhead(const Sequence& sequence) {
 
 // Blocks that are free, or that nobody holds but the tree.
 int32_t Scheduler::Obtainable() const { return pool_->available() + pool_->reclaimable(); }
+
+std::vector<RequestId> Scheduler::Overdue(TimePoint now) const {
+  std::vector<RequestId> overdue;
+  const Duration longest = cost_.PrefillRow().value_or(Duration(0)) * longest_with_deadline_;
+  for (const auto& [deadline, request] : deadlines_) {
+    const Duration left = deadline - now;
+    if (left > longest) break;
+    const Sequence& sequence = sequences_.at(request);
+    if (left <= Duration(0) || CannotMeet(sequence, left)) overdue.push_back(request);
+  }
+  return overdue;
+}
+
+bool Scheduler::CannotMeet(const Sequence& sequence, Duration left) const {
+  const std::optional<Duration> row = cost_.PrefillRow();
+  if (!row || running_.empty() || !waiting_.IsWaiting(sequence.request)) return false;
+  const int32_t rows = sequence.length - sequence.swapped_tokens;
+  if (*row * rows <= left) return false;
+  const bool may_be_cached = tree_ != nullptr && sequence.prefix;
+  const int32_t cached =
+      may_be_cached ? tree_->Count(sequence.prefix->space, Findable(sequence)) : 0;
+  return *row * std::min(rows, sequence.length - cached) > left;
+}
 
 }  // namespace millrace

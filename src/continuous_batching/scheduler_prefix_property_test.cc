@@ -21,13 +21,15 @@ struct Known {
   int32_t max_length = 0;
   int32_t computed = 0;
   int32_t overtaken = 0;
+  Terms terms;
   bool admitted = false;   // ever
   bool preempted = false;  // waits again
   bool takes_part = true;
 };
 
 struct Totals {
-  int64_t preemptions = 0, ended = 0, cached = 0, copies = 0, evicted = 0, most_overtaken = 0;
+  int64_t preemptions = 0, ended = 0, cached = 0, copies = 0, evicted = 0, most_overtaken = 0,
+          swapped_in = 0;
 };
 
 class World {
@@ -43,9 +45,13 @@ class World {
                  .reorder_window = Below(6) + 1,
                  .max_overtakes = Below(5),
                  .batching = Below(6) == 0 ? Batching::kStatic : Batching::kContinuous}),
-        scheduler_(config_, pool_, &tree_),
+        swap_(Below(20) + 1),
+        swaps_(Below(3) > 0),
+        scheduler_(config_, pool_, &tree_, swaps_ ? &swap_ : nullptr),
         memory_(static_cast<size_t>(pool_.capacity()),
-                std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))) {}
+                std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))),
+        swap_memory_(static_cast<size_t>(swap_.capacity()),
+                     std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))) {}
   ~World() { totals_.evicted += tree_.stats().evicted; }
 
   int32_t Below(int32_t bound) {
@@ -62,11 +68,12 @@ class World {
     known.max_length = prompt + 1 + Below(pool_.capacity() * kBlockTokens - prompt);
     known.space = Below(4) == 0 ? "b" : "a";
     known.takes_part = Below(8) > 0;
+    known.terms = {.client = Below(3) == 0 ? "b" : "a", .priority = Below(4) == 0 ? 1 : 0};
     const RequestId id(next_id_++);
     const Known& kept = known_[id] = std::move(known);
     std::optional<PrefixUse> use;
     if (kept.takes_part) use = PrefixUse{.space = kept.space, .tokens = &kept.tokens};
-    scheduler_.Add(id, prompt, kept.max_length, std::move(use));
+    scheduler_.Add(id, prompt, kept.max_length, std::move(use), kept.terms);
   }
 
   void CancelOne() {
@@ -89,6 +96,13 @@ class World {
     const StepPlan plan = scheduler_.PlanStep();
     CheckPlan(plan);
     if (::testing::Test::HasFatalFailure()) return;
+    for (const BlockCopy& copy : plan.swapped_out) {
+      swap_memory_[Index(copy.to)] = memory_[Index(copy.from)];
+    }
+    for (const BlockCopy& copy : plan.swapped_in) {
+      memory_[Index(copy.to)] = swap_memory_[Index(copy.from)];
+      ++totals_.swapped_in;
+    }
     for (const BlockCopy& copy : plan.copies) memory_[Index(copy.to)] = memory_[Index(copy.from)];
     for (const Slice& slice : plan.slices) Write(slice);
     for (const Slice& slice : plan.slices) CheckContent(slice);
@@ -215,14 +229,16 @@ class World {
   void CheckAdmission(const Admission& admission) {
     Known& newcomer = known_.at(admission.request);
     ASSERT_LT(admission.cached, static_cast<int32_t>(newcomer.tokens.size()));
-    if (!newcomer.takes_part) {
+    if (!newcomer.takes_part && !newcomer.preempted) {
       ASSERT_EQ(admission.cached, 0);
     }
     for (auto& [id, known] : known_) {
       const bool waits = std::find(order_.begin(), order_.end(), id) == order_.end();
       if (id == admission.request || !waits) continue;
       if (known.preempted && !newcomer.preempted) FAIL() << "a preempted one was overtaken";
-      if (!known.admitted && id < admission.request && !newcomer.preempted) {
+      const bool equals = known.terms.client == newcomer.terms.client &&
+                          known.terms.priority == newcomer.terms.priority;
+      if (!known.admitted && equals && id < admission.request && !newcomer.preempted) {
         ASSERT_LE(++known.overtaken, config_.max_overtakes);
         totals_.most_overtaken = std::max(totals_.most_overtaken, int64_t{known.overtaken});
       }
@@ -243,6 +259,7 @@ class World {
     ASSERT_LE(static_cast<int32_t>(held.size()), pool_.held());
     ASSERT_LE(pool_.held() - static_cast<int32_t>(held.size()), tree_.stats().nodes);
     ASSERT_EQ(pool_.available() + pool_.held(), pool_.capacity());
+    ASSERT_EQ(swap_.available() + swap_.held(), swap_.capacity());
     ASSERT_TRUE(tree_.IsConsistent());
   }
 
@@ -252,9 +269,11 @@ class World {
   PrefixTree tree_;
   SchedulerConfig config_;
   std::map<RequestId, Known> known_;
+  BlockPool swap_;
+  const bool swaps_;
   Scheduler scheduler_;
-  std::vector<std::vector<uint64_t>> memory_;  // [block][slot]
-  std::vector<RequestId> order_;               // the running ones, in order of admission
+  std::vector<std::vector<uint64_t>> memory_, swap_memory_;  // [block][slot]
+  std::vector<RequestId> order_;  // the running ones, in order of admission
   int64_t next_id_ = 0;
   int32_t steps_without_end_ = 0;
 };
@@ -289,6 +308,7 @@ TEST(SchedulerPrefixPropertyTest, AHundredThousandRandomOperations) {
   EXPECT_GT(totals.cached, 100'000);
   EXPECT_GT(totals.copies, 1000);
   EXPECT_GT(totals.evicted, 3000);
+  EXPECT_GT(totals.swapped_in, 50);
   EXPECT_EQ(totals.most_overtaken, 4);
 }
 

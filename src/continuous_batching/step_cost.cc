@@ -60,6 +60,15 @@ std::optional<Duration> StepCost::PrefillRow() const {
   return FromSeconds(prefill_row_.value);
 }
 
+void StepCost::ObserveCopies(int32_t blocks, Duration took) {
+  if (blocks > 0 && took > Duration(0)) block_copy_.Add(Seconds(took) / blocks);
+}
+
+std::optional<Duration> StepCost::BlockCopy() const {
+  if (block_copy_.count == 0) return std::nullopt;
+  return FromSeconds(block_copy_.value);
+}
+
 int32_t StepCost::PrefillRows(int32_t decode_rows, Duration target, int32_t most) const {
   if (prefill_row_.count == 0) return std::min(kFirstPrefill, most);
   const double left = Seconds(target) - DecodeSeconds(decode_rows);

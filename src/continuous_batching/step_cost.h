@@ -30,10 +30,15 @@ class StepCost {
   // What a step took that held so many rows. Ignored where it held none or took no time.
   void Observe(int32_t decode_rows, int32_t prefill_rows, Duration took);
 
+  // What copying so many blocks to or from the swap space took.
+  void ObserveCopies(int32_t blocks, Duration took);
+
   // How long a step without prefill takes, as far as that is known.
   std::optional<Duration> Decode(int32_t rows) const;
   // The time that a prefill row adds; nothing while none was measured.
   std::optional<Duration> PrefillRow() const;
+  // What copying a block takes; nothing while none was measured.
+  std::optional<Duration> BlockCopy() const;
   // How many prefill rows fit beside `decode_rows` into a step of `target`: at least
   // kLeastPrefill, at most `most` (which may be less).
   int32_t PrefillRows(int32_t decode_rows, Duration target, int32_t most) const;
@@ -51,6 +56,7 @@ class StepCost {
   // Of the steps without prefill: means of rows, seconds, rows^2, rows * seconds.
   Mean rows_, seconds_, rows_rows_, rows_seconds_;
   Mean prefill_row_;  // seconds
+  Mean block_copy_;   // seconds
 };
 
 }  // namespace millrace
