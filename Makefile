@@ -1,7 +1,7 @@
 # The two commands: `make serve` and `make test`. Each installs what is missing, builds, and does what it says.
 JOBS ?= $(shell nproc)
 PORT ?= 8080
-.PHONY: serve test build test-build bench fuzz asan tsan format clean dependencies
+.PHONY: serve test build test-build bench scenarios fuzz asan tsan format clean dependencies
 
 serve: build
 	./build/release/apps/millrace serve --port $(PORT)
@@ -20,6 +20,12 @@ bench: dependencies
 	cmake --build build/release -j$(JOBS)
 	scripts/install_dependencies.sh end-to-end
 	scripts/bench.sh build/release
+
+# Overload, kill -9 and a shared prefix, at full length, on a machine that does nothing else.
+scenarios: dependencies
+	cmake --preset release -DMILLRACE_BUILD_TESTS=ON >/dev/null
+	cmake --build build/release -j$(JOBS) --target scenarios_test
+	MILLRACE_SCENARIOS=full build/release/tests/scenarios_test
 
 asan: dependencies
 	cmake --preset asan-ubsan >/dev/null

@@ -170,6 +170,12 @@ void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_PREFIX_CACHE_DISK")
       ->capture_default_str()
       ->transform(CLI::AsSizeValue(false));
+  verb.add_option("--prefix-cache-disk-use", flags.prefix_cache_disk_use,
+                  "measured: blocks come from the directory where that is faster than computing "
+                  "them, as measured at the start; or always")
+      ->envname("MILLRACE_PREFIX_CACHE_DISK_USE")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"measured", "always"}));
 }
 
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {
@@ -259,6 +265,7 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
     config.scheduler.target_interval = interval;
   }
   config.prefix_cache = flags.prefix_cache == "on";
+  if (flags.prefix_cache_disk_use == "always") config.disk_use = EngineConfig::DiskUse::kAlways;
   ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),
                                   std::move(disk));

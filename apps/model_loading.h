@@ -42,6 +42,7 @@ struct ModelFlags {
   std::string prefix_cache = "on";
   std::string prefix_cache_dir;                    // empty: cached blocks are kept in memory only
   uint64_t prefix_cache_disk = uint64_t{8} << 30;  // bytes that the directory may take
+  std::string prefix_cache_disk_use = "measured";
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.

@@ -12,11 +12,14 @@
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
 #include "reporting.h"
+#include "request_log.h"
 #include "server/server.h"
 #include "verbs.h"
 
 namespace millrace {
 namespace {
+
+constexpr size_t kTimelineSteps = 1024;
 
 struct ServeFlags {
   ModelFlags model;
@@ -32,6 +35,9 @@ struct ServeFlags {
   int64_t max_queued_tokens = 1'000'000;
   int drain_timeout = 30;  // seconds
   std::string log_level = "info";
+  std::string log_format = "text";
+  std::string metrics_compat = "off";
+  bool debug_endpoints = false;
 };
 
 // Numbers for seeds and ids, from any thread.
@@ -46,12 +52,8 @@ std::function<uint64_t()> SystemRandom() {
   };
 }
 
-void LogRequest(const RequestRecord& r) {
-  spdlog::info(
-      "request id={} route=\"{}\" status={} end={} prompt_tokens={} output_tokens={} "
-      "queued_ms={:.1f} prefill_ms={:.1f} decode_ms={:.1f} total_ms={:.1f}",
-      r.id, r.route, r.status, NameOf(r.end), r.prompt_tokens, r.output_tokens, r.queued_ms,
-      r.prefill_ms, r.decode_ms, r.total_ms);
+LogFormat LogFormatOf(const ServeFlags& flags) {
+  return flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
 }
 
 Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
@@ -67,8 +69,10 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   config.keys = ApiKeys(std::move(keys));
   config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
   config.max_requests_per_key = flags.max_requests_per_key;
+  config.debug_endpoints = flags.debug_endpoints;
   config.version = MILLRACE_VERSION;
-  config.log = LogRequest;
+  config.log = RequestLogger(LogFormatOf(flags));
+  config.metric_names = flags.metrics_compat == "vllm" ? MetricNames::kAlsoVllm : MetricNames::kOwn;
   config.random = SystemRandom();
   return config;
 }
@@ -102,7 +106,7 @@ void LogDiskTier(const Engine& engine, const ModelFlags& flags) {
 }
 
 Status Serve(const ServeFlags& flags) {
-  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+  SetUpLog(LogFormatOf(flags), flags.log_level);
   // Blocked before any thread starts, so that every thread inherits it and only sigwait takes them.
   sigset_t signals;
   sigemptyset(&signals);
@@ -116,6 +120,7 @@ Status Serve(const ServeFlags& flags) {
   EngineConfig engine_config;
   engine_config.max_queued_requests = flags.max_queue;
   engine_config.max_queued_tokens = flags.max_queued_tokens;
+  if (flags.debug_endpoints) engine_config.timeline_steps = kTimelineSteps;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                    MakeEngine(flags.model, loaded, engine_config));
   ServedModel served = MakeServed(flags, loaded, *engine);
@@ -188,6 +193,18 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
       ->envname("MILLRACE_LOG_LEVEL")
       ->capture_default_str()
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  verb->add_option("--log-format", flags->log_format, "text, or json: one JSON object per line")
+      ->envname("MILLRACE_LOG_FORMAT")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "json"}));
+  verb->add_option("--metrics-compat", flags->metrics_compat,
+                   "vllm: /metrics has vLLM's names beside Millrace's own")
+      ->envname("MILLRACE_METRICS_COMPAT")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"off", "vllm"}));
+  verb->add_flag("--debug-endpoints", flags->debug_endpoints,
+                 "GET /debug/timeline: what the last steps did, for drawing")
+      ->envname("MILLRACE_DEBUG_ENDPOINTS");
   verb->callback([flags, &exit_code] {
     if (const Status status = Serve(*flags); !status.ok()) exit_code = ReportError(status.error());
   });

@@ -119,17 +119,7 @@ Result<RequestId> Engine::Submit(Request request, EventSink sink) {
   RequestId id;
   {
     const std::lock_guard lock(s.mutex);
-    if (s.draining || s.stop) {
-      return Error{"The server is shutting down and takes no new requests.", ErrorKind::kExhausted};
-    }
-    // The bound on tokens is on what already waits, so that a long prompt is not refused for ever.
-    if (s.queued_requests >= s.config.max_queued_requests ||
-        (s.queued_requests > 0 && s.queued_tokens + prompt_tokens > s.config.max_queued_tokens)) {
-      return Error{fmt::format("The server's queue is full ({} requests with {} prompt tokens are "
-                               "waiting): try again later.",
-                               s.queued_requests, s.queued_tokens),
-                   ErrorKind::kExhausted};
-    }
+    RETURN_IF_ERROR(s.CheckRoom(prompt_tokens));
     id = live.id = RequestId(s.next_id++);
     ++s.queued_requests;
     s.queued_tokens += prompt_tokens;
@@ -137,6 +127,11 @@ Result<RequestId> Engine::Submit(Request request, EventSink sink) {
   }
   s.wake.notify_one();
   return id;
+}
+
+Status Engine::CheckRoom() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->CheckRoom(1);
 }
 
 void Engine::Cancel(RequestId request, FinishReason reason) {
@@ -159,9 +154,12 @@ bool Engine::Step() {
     const MatrixView<const float> logits = s.model->Forward(s.batch, s.kv);
     s.Sample(plan, logits);
     s.Commit(plan);
+    s.NoteParts(plan);
     s.PublishStats();  // before the events: who has seen its finish is no longer counted as running
     s.Emit();
-    s.scheduler.Observe(plan, s.clock.Now() - begun);
+    const TimePoint ended = s.clock.Now();
+    s.scheduler.Observe(plan, ended - begun);
+    s.NoteStep(begun, ended);
   }
   return s.PublishStats();
 }
@@ -204,6 +202,10 @@ Duration Engine::RetryAfter() const {
   const State& s = *state_;
   const auto time = s.published_pace.TimeFor(s.queued_requests, s.queued_tokens);
   return std::max<Duration>(time.value_or(Duration(0)), std::chrono::seconds(1));
+}
+
+std::vector<TimelineStep> Engine::LastSteps(size_t most) const {
+  return state_->timeline.Last(most);
 }
 
 const ModelInfo& Engine::info() const { return state_->model->info(); }

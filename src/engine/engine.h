@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
 #include "continuous_batching/scheduler.h"
 #include "engine/request.h"
+#include "engine/timeline.h"
 #include "model/model.h"
 #include "paged_kv/kv_store.h"
 #include "prefix_cache/disk_tier.h"
@@ -29,6 +31,7 @@ struct EngineConfig {
   // less time at the start than computing one.
   enum class DiskUse { kMeasured, kAlways };
   DiskUse disk_use = DiskUse::kMeasured;
+  size_t timeline_steps = 0;  // that LastSteps can tell of
 };
 
 // Whether all values make sense; the message names the field.
@@ -75,6 +78,9 @@ class Engine {
   // draining engine (kExhausted). A refused request leaves nothing behind and its sink is never
   // called. The sink may be called before Submit returns.
   Result<RequestId> Submit(Request request, EventSink sink);
+  // From any thread: whether Submit would refuse any request now, for want of room or because the
+  // engine drains: what costs nothing to ask before a prompt is made ready.
+  Status CheckRoom() const;
   // From any thread; takes effect before the next step. Unknown or finished ids are ignored. The
   // finish event carries `reason` (kStop when the consumer met a stop string, kCancelled when the
   // client left).
@@ -95,6 +101,8 @@ class Engine {
   Duration RetryAfter() const;
 
   EngineStats stats() const;  // from any thread
+  // The last steps, at most `most`, oldest first; from any thread.
+  std::vector<TimelineStep> LastSteps(size_t most) const;
   const ModelInfo& info() const;
   const EngineConfig& config() const;
 

@@ -46,7 +46,8 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
       tree(config.prefix_cache ? std::make_optional<PrefixTree>(pool, TreeConfig(pool))
                                : std::nullopt),
       disk(std::move(disk_tier)),
-      scheduler(config.scheduler, pool, tree ? &*tree : nullptr) {
+      scheduler(config.scheduler, pool, tree ? &*tree : nullptr),
+      timeline(config.timeline_steps) {
   const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
   const KvShape& wanted = model->info().kv_shape;
   CHECK(kv.shape().layers == wanted.layers && kv.shape().kv_heads == wanted.kv_heads &&
@@ -83,7 +84,12 @@ void Engine::State::AdmitInbox() {
 StepPlan Engine::State::PlanStep() {
   StepPlan plan = scheduler.PlanStep();
   CHECK(plan.slices.empty() == live.empty());
-  for (RequestId id : plan.preempted) ++live.at(id).timings.preemptions;
+  for (RequestId id : plan.preempted) {
+    LiveRequest& request = live.at(id);
+    ++request.timings.preemptions;
+    request.lost = std::max(request.lost, std::exchange(request.reached, 0));
+    request.preempted = true;
+  }
   progress.preemptions += static_cast<int64_t>(plan.preempted.size());
   for (const Admission& admission : plan.admitted) {
     LiveRequest& request = live.at(admission.request);
@@ -99,10 +105,19 @@ StepPlan Engine::State::PlanStep() {
       pace.Begun(request.arrival, now, request.timings.prompt_tokens);
       LeaveQueue(request, now);
     }
-    request.timings.computed_tokens += slice.count;
+    CountRows(request, slice);
     progress.tokens_computed += slice.count;
   }
   return plan;
+}
+
+void Engine::State::CountRows(LiveRequest& request, const Slice& slice) {
+  request.last_step = progress.steps;
+  request.preempted = false;
+  request.timings.computed_tokens += slice.count;
+  const int32_t end = slice.first + slice.count;
+  request.timings.recomputed_tokens += std::max(0, std::min(end, request.lost) - slice.first);
+  request.reached = std::min(end, static_cast<int32_t>(request.tokens.size()));
 }
 
 void Engine::State::MakeBatch(const StepPlan& plan) {
@@ -235,6 +250,21 @@ void Engine::State::EndAll() {
   while (!live.empty()) End(live.begin()->first, FinishReason::kCancelled);
 }
 
+Status Engine::State::CheckRoom(int32_t prompt_tokens) const {
+  if (draining || stop) {
+    return Error{"The server is shutting down and takes no new requests.", ErrorKind::kExhausted};
+  }
+  // The bound on tokens is on what already waits, so that a long prompt is not refused for ever.
+  if (queued_requests >= config.max_queued_requests ||
+      (queued_requests > 0 && queued_tokens + prompt_tokens > config.max_queued_tokens)) {
+    return Error{fmt::format("The server's queue is full ({} requests with {} prompt tokens are "
+                             "waiting): try again later.",
+                             queued_requests, queued_tokens),
+                 ErrorKind::kExhausted};
+  }
+  return {};
+}
+
 void Engine::State::LeaveQueue(LiveRequest& request, TimePoint now) {
   request.first_scheduled = now;
   ++dequeued_requests;
@@ -252,6 +282,7 @@ FinishInfo Engine::State::FinishInfoOf(const LiveRequest& request, FinishReason 
   timings.queued = scheduled - request.arrival;
   timings.prefill = first_token - scheduled;
   timings.decode = finish - first_token;
+  timings.prefill_row = scheduler.cost().PrefillRow().value_or(Duration(0));
   return {.reason = reason, .message = std::move(message), .timings = timings};
 }
 

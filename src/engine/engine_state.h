@@ -15,6 +15,7 @@
 
 #include "engine/engine.h"
 #include "engine/queue_pace.h"
+#include "engine/timeline.h"
 #include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
@@ -36,6 +37,10 @@ struct LiveRequest {
   std::optional<TimePoint> first_scheduled;
   std::optional<TimePoint> first_token;
   RequestTimings timings;  // the counts; the durations are computed at the end
+  int64_t last_step = -1;  // the step that computed rows of it last, from 0
+  bool preempted = false;  // and has not begun again
+  int32_t reached = 0;     // tokens computed since it last began
+  int32_t lost = 0;        // tokens that were computed when it was last preempted
 };
 
 struct Engine::State {
@@ -63,11 +68,16 @@ struct Engine::State {
     std::optional<FinishReason> finish;
     std::string message;
   };
+  void CountRows(LiveRequest& request, const Slice& slice);
   Outcome SampleRow(LiveRequest& request, std::span<const float> logits, TimePoint now);
   FinishInfo FinishInfoOf(const LiveRequest& request, FinishReason reason,
                           std::string message) const;
   void LeaveQueue(LiveRequest& request, TimePoint now);
   void ApplyPin(LiveRequest& request);
+
+  // engine_timeline.cc: before Emit, while those that end are still there; and at the end.
+  void NoteParts(const StepPlan& plan);
+  void NoteStep(TimePoint begun, TimePoint ended);
 
   // engine_disk.cc
   void StartDisk();
@@ -97,6 +107,11 @@ struct Engine::State {
   int32_t dequeued_requests = 0;
   int64_t dequeued_tokens = 0;
   QueuePace pace;
+  Timeline timeline;
+  TimelineStep timeline_step;  // the current one
+
+  // With the mutex held: whether a prompt may join the queue.
+  Status CheckRoom(int32_t prompt_tokens) const;
 
   // Shared: guarded by `mutex`.
   struct Cancellation {

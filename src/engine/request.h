@@ -49,6 +49,8 @@ struct RequestTimings {
   int32_t cached_tokens = 0;    // prompt tokens taken from the prefix cache when first scheduled
   int32_t computed_tokens = 0;  // tokens that went through the model, recomputation included
   int32_t preemptions = 0;
+  int32_t recomputed_tokens = 0;  // of them, those that a preemption had thrown away
+  Duration prefill_row{};         // what a prefill token takes, as measured lately; 0: not yet
 };
 
 struct FinishInfo {

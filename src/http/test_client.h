@@ -1,6 +1,6 @@
 // A blocking HTTP client over a raw socket, for tests: it can send any bytes, stall, half-close and
-// vanish. Every wait ends after kClientPatience (or what the test asks for), far beyond what a loaded
-// machine needs, so a test that hangs fails instead.
+// vanish. Every wait ends after kClientPatience (or what the test asks for), far beyond what a
+// loaded machine needs, so a test that hangs fails instead.
 #pragma once
 
 #include <arpa/inet.h>
@@ -9,9 +9,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <string>
 #include <string_view>
@@ -56,6 +58,7 @@ class TestClient {
   bool Send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(n));
     }
@@ -76,11 +79,16 @@ class TestClient {
   // Reads more into the buffer; false at the end, after an error or when patience is over.
   bool ReadMore() {
     char bytes[65536];
-    const ssize_t n = ::recv(fd_, bytes, sizeof(bytes), 0);
-    if (n <= 0) return false;
+    const ssize_t n = Receive(bytes, sizeof(bytes));
+    if (n <= 0) {
+      end_ = n == 0 ? "the server closed" : std::strerror(errno);
+      return false;
+    }
     buffer_.append(bytes, static_cast<size_t>(n));
     return true;
   }
+  // Why the last read gave nothing: "the server closed", or the system's word for the error.
+  const std::string& end() const { return end_; }
   // Everything up to and including `mark`; empty when the connection ended first.
   std::string ReadUntil(std::string_view mark) {
     size_t at = 0;
@@ -98,7 +106,7 @@ class TestClient {
   bool EndsWithClose() {
     char bytes[65536];
     while (true) {
-      const ssize_t n = ::recv(fd_, bytes, sizeof(bytes), 0);
+      const ssize_t n = Receive(bytes, sizeof(bytes));
       if (n == 0 || (n < 0 && errno == ECONNRESET)) return true;
       if (n < 0) return false;
     }
@@ -180,8 +188,19 @@ class TestClient {
     return taken;
   }
 
+  // A socket with a time limit does not take up a read again by itself when the process has been
+  // stopped and continued (signal(7)): the read fails with EINTR, and nothing has happened.
+  ssize_t Receive(char* bytes, size_t size) {
+    ssize_t n = 0;
+    do {
+      n = ::recv(fd_, bytes, size, 0);
+    } while (n < 0 && errno == EINTR);
+    return n;
+  }
+
   int fd_ = -1;
   bool connected_ = false;
+  std::string end_;
   std::string buffer_;
 };
 

@@ -64,11 +64,10 @@ Json UsageJson(const Usage& usage) {
   json["completion_tokens"] = usage.completion_tokens;
   json["total_tokens"] = usage.prompt_tokens + usage.completion_tokens;
   json["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
-  json["millrace"] = {{"queued_ms", usage.queued_ms},
-                      {"prefill_ms", usage.prefill_ms},
-                      {"decode_ms", usage.decode_ms},
-                      {"computed_tokens", usage.computed_tokens},
-                      {"preemptions", usage.preemptions}};
+  Json& ledger = json["millrace"];
+  for (const auto& [name, value] : LedgerOf(usage)) {
+    std::visit([&, key = std::string(name)](auto number) { ledger[key] = number; }, value);
+  }
   return json;
 }
 
@@ -100,6 +99,18 @@ Json ModelObject(const ModelEntry& model) {
 }
 
 }  // namespace
+
+std::vector<LedgerEntry> LedgerOf(const Usage& u) {
+  return {{"queued_ms", u.queued_ms},
+          {"prefill_ms", u.prefill_ms},
+          {"decode_ms", u.decode_ms},
+          {"computed_tokens", u.computed_tokens},
+          {"cached_tokens", u.cached_tokens},
+          {"cached_saved_ms", u.cached_saved_ms},
+          {"preemptions", u.preemptions},
+          {"recomputed_tokens", u.recomputed_tokens},
+          {"recomputed_cost_ms", u.recomputed_cost_ms}};
+}
 
 std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
                           const Usage& usage) {
@@ -153,11 +164,16 @@ std::string UsageChunk(const ResponseHead& head, const Usage& usage) {
 }
 
 std::string SavingsHeader(const Usage& usage) {
-  return fmt::format(
-      "cached_tokens={}; computed_tokens={}; preemptions={}; queued_ms={:.3f}; prefill_ms={:.3f}; "
-      "decode_ms={:.3f}",
-      usage.cached_tokens, usage.computed_tokens, usage.preemptions, usage.queued_ms,
-      usage.prefill_ms, usage.decode_ms);
+  std::string text;
+  for (const auto& [name, value] : LedgerOf(usage)) {
+    if (!text.empty()) text += "; ";
+    if (const double* time = std::get_if<double>(&value)) {
+      text += fmt::format("{}={:.3f}", name, *time);
+    } else {
+      text += fmt::format("{}={}", name, std::get<int64_t>(value));
+    }
+  }
+  return text;
 }
 
 std::string ModelJson(const ModelEntry& model) { return Dump(ModelObject(model)); }

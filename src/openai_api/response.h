@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/id.h"
@@ -44,7 +45,8 @@ struct ChoiceText {
   std::vector<TokenReport> logprobs;
 };
 
-// All choices of a response together; times of the slowest.
+// All choices of a response together; times of the slowest. With the savings ledger: what each
+// optimisation saved, or cost, in the time that a prefill token takes as the engine measured it.
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
@@ -54,7 +56,16 @@ struct Usage {
   double queued_ms = 0;
   double prefill_ms = 0;
   double decode_ms = 0;
+  double cached_saved_ms = 0;  // the time that computing cached_tokens would have taken
+  int64_t recomputed_tokens = 0;
+  double recomputed_cost_ms = 0;
 };
+struct LedgerEntry {
+  std::string_view name;
+  std::variant<int64_t, double> value;  // a count, or milliseconds
+};
+// The ledger as it is shown: in usage.millrace, in x-millrace-savings, in the log.
+std::vector<LedgerEntry> LedgerOf(const Usage& usage);
 
 std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
                           const Usage& usage);

@@ -51,10 +51,12 @@ Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOpti
     choices_.emplace_back(*shared.model.tokenizer, options_.stop);
     choices_.back().whole.index = static_cast<int>(i);
   }
-  ++const_cast<Shared&>(shared).generations;
+  record_.choices = static_cast<int>(choices);
+  record_.stream = options_.stream;
+  ++context_->generations();
 }
 
-Generation::~Generation() { --const_cast<Shared&>(context_->shared()).generations; }
+Generation::~Generation() { --context_->generations(); }
 
 void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
                        std::vector<std::vector<TokenId>> prompts) {
@@ -76,7 +78,7 @@ void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOpti
   // are accepted.
   std::lock_guard lock(generation->mutex_);
   if (const auto error = generation->Submit(prompts)) {
-    generation->Fail(*error);
+    generation->Fail(*error, error->status == 500 ? EndState::kFailed : EndState::kRefused);
   } else if (generation->state_ == State::kRunning && generation->options_.stream) {
     generation->StartStream();
   }
@@ -97,17 +99,18 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
   request.prefix_cache = options_.prefix_cache;
   request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
   if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
-  cached_.resize(prompts.size());
+  for (const auto& prompt : prompts) {
+    prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});
+    record_.usage.prompt_tokens += prompts_.back().tokens;
+  }
   for (size_t i = 0; i < choices_.size() && state_ == State::kRunning; ++i) {
     request.prompt = prompts[i / static_cast<size_t>(options_.n)];
     request.sampling.seed = seed + i;
-    if (i % static_cast<size_t>(options_.n) == 0) {
-      usage_.prompt_tokens += static_cast<int64_t>(request.prompt.size());
-    }
     const Result<RequestId> submitted = model.engine->Submit(
         request, [self = shared_from_this(), i](const Event& event) { self->OnEvent(i, event); });
     if (!submitted.ok()) return ToApiError(submitted.error());
     choices_[i].request = *submitted;
+    context_->names().Add(*submitted, fmt::format("{}/{}", context_->id(), i));
   }
   return std::nullopt;
 }
@@ -124,12 +127,16 @@ void Generation::StartStream() {
 void Generation::OnEvent(size_t index, const Event& event) {
   std::lock_guard lock(mutex_);
   Choice& choice = choices_[index];
-  if (choice.done || state_ == State::kOver) return;
+  if (choice.done) return;
   ChoiceText delta;
   delta.index = choice.whole.index;
-  for (const Sampled& sampled : event.tokens) TakeToken(choice, event, sampled, delta);
+  const int64_t before = choice.output_tokens;
+  if (state_ == State::kRunning) {
+    for (const Sampled& sampled : event.tokens) TakeToken(choice, event, sampled, delta);
+  }
+  if (choice.output_tokens > before) Observe(choice, choice.output_tokens - before);
   if (event.finish) TakeFinish(choice, *event.finish, delta);
-  if (state_ == State::kOver) return;
+  if (state_ == State::kOver) return LogOnceAllEnded();
   if (options_.stream) {
     if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
       context_->responder().SendEvent(TextChunk(head_, delta));
@@ -153,6 +160,23 @@ void Generation::TakeToken(Choice& choice, const Event& event, const Sampled& sa
   }
 }
 
+// The metrics of tokens that have just come.
+void Generation::Observe(Choice& choice, int64_t new_tokens) {
+  Metrics& metrics = context_->metrics();
+  const TimePoint now = context_->shared().clock.Now();
+  PromptCount& prompt = prompts_[PromptOf(choice)];
+  if (!std::exchange(prompt.computed, true)) metrics.PromptComputed(prompt.tokens);
+  metrics.TokensGenerated(new_tokens);
+  if (choice.last_tokens) {
+    metrics.NextTokens(now - *choice.last_tokens);
+  } else {
+    metrics.FirstToken(context_->SinceArrival());
+    if (record_.first_token_ms == 0)
+      record_.first_token_ms = Milliseconds(context_->SinceArrival());
+  }
+  choice.last_tokens = now;
+}
+
 TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {
   const Tokenizer& tokenizer = *context_->shared().model.tokenizer;
   const auto text = [&](TokenId token, float logprob) {
@@ -169,63 +193,84 @@ TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {
 }
 
 void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta) {
-  if (!choice.stream.stopped()) delta.text += choice.stream.Finish();
+  const bool over = state_ == State::kOver;
+  if (!over && !choice.stream.stopped()) delta.text += choice.stream.Finish();
   choice.done = true;
   --unfinished_;
-  usage_.completion_tokens += choice.output_tokens;
-  const RequestTimings& t = finish.timings;
-  CountCached(choice, t.cached_tokens);
-  usage_.computed_tokens += t.computed_tokens;
-  usage_.preemptions += t.preemptions;
-  usage_.queued_ms = std::max(usage_.queued_ms, Milliseconds(t.queued));
-  usage_.prefill_ms = std::max(usage_.prefill_ms, Milliseconds(t.prefill));
-  usage_.decode_ms = std::max(usage_.decode_ms, Milliseconds(t.decode));
-  if (choice.stream.stopped() || finish.reason == FinishReason::kStop) {
+  TakeTimings(choice, finish);
+  const auto ended = [&](Metrics::Ending ending, const char* reason) {
+    context_->metrics().SequenceEnded(ending, finish.timings, context_->SinceArrival());
+    record_.finish_reasons += (record_.finish_reasons.empty() ? "" : ",") + std::string(reason);
+  };
+  if (finish.reason == FinishReason::kError) {
+    ended(Metrics::Ending::kError, "error");
+    Fail(ToApiError({finish.message.empty() ? "The generation failed." : finish.message,
+                     ErrorKind::kInternal}),
+         EndState::kFailed);
+  } else if (choice.stream.stopped() || finish.reason == FinishReason::kStop) {
+    ended(Metrics::Ending::kStop, "stop");
     delta.finish_reason = "stop";
   } else if (finish.reason == FinishReason::kLength) {
+    ended(Metrics::Ending::kLength, "length");
     delta.finish_reason = "length";
-  } else if (finish.reason == FinishReason::kCancelled) {
-    Fail(ToApiError({"The server is shutting down and cut this answer.", ErrorKind::kExhausted}));
   } else {
-    Fail(ToApiError({finish.message.empty() ? "The generation failed." : finish.message,
-                     ErrorKind::kInternal}));
+    ended(Metrics::Ending::kAbort, "abort");
+    Fail(ToApiError({"The server is shutting down and cut this answer.", ErrorKind::kExhausted}),
+         EndState::kCancelled);
   }
+}
+
+void Generation::TakeTimings(Choice& choice, const FinishInfo& finish) {
+  const RequestTimings& t = finish.timings;
+  Usage& usage = record_.usage;
+  usage.completion_tokens += choice.output_tokens;
+  CountCached(choice, t);
+  usage.computed_tokens += t.computed_tokens;
+  usage.preemptions += t.preemptions;
+  usage.recomputed_tokens += t.recomputed_tokens;
+  usage.recomputed_cost_ms += t.recomputed_tokens * Milliseconds(t.prefill_row);
+  usage.queued_ms = std::max(usage.queued_ms, Milliseconds(t.queued));
+  usage.prefill_ms = std::max(usage.prefill_ms, Milliseconds(t.prefill));
+  usage.decode_ms = std::max(usage.decode_ms, Milliseconds(t.decode));
 }
 
 // A prompt counts once, however many choices it has, so its cached tokens do, too: those that even
 // the choice that was computed first found.
-void Generation::CountCached(const Choice& choice, int32_t tokens) {
-  const auto prompt = static_cast<size_t>(choice.whole.index / options_.n);
-  std::optional<int32_t>& least = cached_[prompt];
-  const int32_t before = least.value_or(0);
-  least = least ? std::min(*least, tokens) : tokens;
-  usage_.cached_tokens += *least - before;
+void Generation::CountCached(const Choice& choice, const RequestTimings& timings) {
+  PromptCount& prompt = prompts_[PromptOf(choice)];
+  if (prompt.cached && *prompt.cached <= timings.cached_tokens) return;
+  const double saved_ms = timings.cached_tokens * Milliseconds(timings.prefill_row);
+  record_.usage.cached_tokens += timings.cached_tokens - prompt.cached.value_or(0);
+  record_.usage.cached_saved_ms += saved_ms - std::exchange(prompt.cached_saved_ms, saved_ms);
+  prompt.cached = timings.cached_tokens;
 }
 
+size_t Generation::PromptOf(const Choice& choice) const {
+  return static_cast<size_t>(choice.whole.index / options_.n);
+}
+
+// The log line is written first: who has the answer finds it counted.
 void Generation::Complete() {
-  state_ = State::kOver;
-  ticket_.reset();
+  End(200, EndState::kCompleted);
+  const Usage& usage = record_.usage;
   const Responder& responder = context_->responder();
   if (options_.stream) {
-    if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage_));
+    if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage));
     responder.SendEvent("[DONE]");
     responder.Close();
   } else {
     std::vector<ChoiceText> texts;
     for (Choice& choice : choices_) texts.push_back(std::move(choice.whole));
-    HttpResponse response = JsonResponse(200, WholeResponse(head_, texts, usage_));
-    response.headers.push_back({"x-millrace-savings", SavingsHeader(usage_)});
+    HttpResponse response = JsonResponse(200, WholeResponse(head_, texts, usage));
+    response.headers.push_back({"x-millrace-savings", SavingsHeader(usage)});
     response.headers.push_back(context_->IdHeader());
     responder.Send(std::move(response));
   }
-  context_->Log(200, EndState::kCompleted, Numbers());
 }
 
-void Generation::Fail(const ApiError& error) {
+void Generation::Fail(const ApiError& error, EndState end) {
   if (state_ == State::kOver) return;
-  state_ = State::kOver;
-  ticket_.reset();
-  CancelAll();
+  End(error.status, end);
   HttpResponse response = context_->ErrorOf(error);
   response.headers.push_back(context_->IdHeader());
   const Responder& responder = context_->responder();
@@ -233,33 +278,33 @@ void Generation::Fail(const ApiError& error) {
     responder.SendEvent(ToJson(error));
     responder.Close();
   }
-  context_->Log(error.status, error.status == 500 ? EndState::kFailed : EndState::kRefused,
-                Numbers());
 }
 
 void Generation::OnDisconnect() {
   std::lock_guard lock(mutex_);
-  if (state_ == State::kOver) return;
+  if (state_ == State::kRunning) End(499, EndState::kCancelled);
+}
+
+// The answer is over: nothing more is generated for it.
+void Generation::End(int status, EndState end) {
   state_ = State::kOver;
   ticket_.reset();
-  CancelAll();
-  context_->Log(499, EndState::kCancelled, Numbers());
-}
-
-void Generation::CancelAll() {
-  for (const Choice& choice : choices_) {
-    if (choice.request && !choice.done) context_->shared().model.engine->Cancel(*choice.request);
+  logged_status_ = status;
+  logged_end_ = end;
+  for (Choice& choice : choices_) {
+    if (choice.done) continue;
+    if (choice.request) {
+      context_->shared().model.engine->Cancel(*choice.request);
+    } else {
+      choice.done = true;  // the engine never had it
+      --unfinished_;
+    }
   }
+  LogOnceAllEnded();
 }
 
-RequestRecord Generation::Numbers() const {
-  RequestRecord record;
-  record.prompt_tokens = usage_.prompt_tokens;
-  for (const Choice& choice : choices_) record.output_tokens += choice.output_tokens;
-  record.queued_ms = usage_.queued_ms;
-  record.prefill_ms = usage_.prefill_ms;
-  record.decode_ms = usage_.decode_ms;
-  return record;
+void Generation::LogOnceAllEnded() {
+  if (unfinished_ == 0) context_->Log(logged_status_, logged_end_, record_);
 }
 
 }  // namespace millrace::server_internal

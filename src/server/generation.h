@@ -3,7 +3,8 @@
 //
 // Invariant: every engine request it submits is finished or cancelled by the time its answer is
 // over; the answer is whole, or a stream that ends with [DONE], or a stream that ends with an error
-// event and without [DONE].
+// event and without [DONE]. The one log line comes with the last finish event, so that it knows
+// the times of those that were cancelled, too.
 #pragma once
 
 #include <memory>
@@ -36,11 +37,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
         : stream(tokenizer, stop) {}
     TextStream stream;
     std::optional<RequestId> request;
-    ChoiceText whole;        // of an answer that is not streamed
-    int64_t characters = 0;  // for text_offset
+    std::optional<TimePoint> last_tokens;  // when they came
+    ChoiceText whole;                      // of an answer that is not streamed
+    int64_t characters = 0;                // for text_offset
     int64_t output_tokens = 0;
     bool done = false;
   };
+  // kOver: the answer is, though the engine may not have said its last word of every choice.
   enum class State { kRunning, kOver };
 
   std::optional<ApiError> Submit(const std::vector<std::vector<TokenId>>& prompts);
@@ -49,13 +52,16 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // The rest with mutex_ held.
   void TakeToken(Choice& choice, const Event& event, const Sampled& sampled, ChoiceText& delta);
   void TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta);
-  void CountCached(const Choice& choice, int32_t tokens);
+  void TakeTimings(Choice& choice, const FinishInfo& finish);
+  void CountCached(const Choice& choice, const RequestTimings& timings);
+  void Observe(Choice& choice, int64_t new_tokens);
+  size_t PromptOf(const Choice& choice) const;
   TokenReport Report(Choice& choice, const Sampled& sampled) const;
   void StartStream();
   void Complete();
-  void Fail(const ApiError& error);
-  void CancelAll();
-  RequestRecord Numbers() const;
+  void Fail(const ApiError& error, EndState end);
+  void End(int status, EndState end);
+  void LogOnceAllEnded();
 
   const ContextPointer context_;
   std::optional<KeyLoad::Ticket> ticket_;  // given back before the answer ends
@@ -65,8 +71,17 @@ class Generation : public std::enable_shared_from_this<Generation> {
   State state_ = State::kRunning;
   std::vector<Choice> choices_;
   size_t unfinished_;
-  std::vector<std::optional<int32_t>> cached_;  // of each prompt, by the choice that had least
-  Usage usage_;
+  // Of each prompt.
+  struct PromptCount {
+    int64_t tokens = 0;
+    bool computed = false;
+    std::optional<int32_t> cached;  // by the choice that had least
+    double cached_saved_ms = 0;
+  };
+  std::vector<PromptCount> prompts_;
+  RequestRecord::GenerationPart record_;
+  int logged_status_ = 0;  // of an answer that is over
+  EndState logged_end_ = EndState::kCompleted;
 };
 
 }  // namespace millrace::server_internal

@@ -1,59 +1,188 @@
 #include "server/metrics.h"
 
-#include <fmt/format.h>
+#include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <iterator>
-#include <string_view>
+#include <utility>
 
 namespace millrace::server_internal {
 namespace {
 
-struct Metric {
-  std::string_view name, type, help;
-  double value;
-};
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+constexpr std::string_view kOurs = "millrace:";
+constexpr std::string_view kTheirs = "vllm:";
+
+// Seconds. vLLM's bounds of time_to_first_token_seconds, and finer below: small models are quick.
+constexpr double kBounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,  0.025,
+                              0.05,   0.075,   0.1,    0.15,  0.2,    0.3,   0.4,   0.5,
+                              0.75,   1.0,     1.5,    2.5,   5.0,    7.5,   10.0,  20.0,
+                              40.0,   60.0,    80.0,   120.0, 160.0,  240.0, 640.0, 2560.0};
+
+// What vLLM has too, and its name there where that is another.
+constexpr std::pair<std::string_view, std::string_view> kShared[] = {
+    {"num_requests_running", ""},
+    {"num_requests_waiting", ""},
+    {"kv_cache_usage_perc", ""},
+    {"prefix_cache_queries", ""},
+    {"prefix_cache_queries", "prefix_cache_queries_total"},  // as its client library writes it
+    {"prefix_cache_hits", ""},
+    {"prefix_cache_hits", "prefix_cache_hits_total"},
+    {"preemptions_total", "num_preemptions_total"},
+    {"prompt_tokens_total", ""},
+    {"generation_tokens_total", ""},
+    {"request_success_total", ""},
+    {"time_to_first_token_seconds", ""},
+    {"inter_token_latency_seconds", ""},
+    {"e2e_request_latency_seconds", ""},
+    {"request_queue_time_seconds", ""},
+    {"request_prefill_time_seconds", ""},
+    {"request_decode_time_seconds", ""}};
+
+std::string NameOf(Metrics::Ending ending) {
+  switch (ending) {
+    case Metrics::Ending::kStop:
+      return "stop";
+    case Metrics::Ending::kLength:
+      return "length";
+    case Metrics::Ending::kAbort:
+      return "abort";
+    case Metrics::Ending::kError:
+      return "error";
+  }
+  return "unknown";
+}
+
+MetricFamily EngineFamily(const char* name, MetricType type, const char* help, double value) {
+  MetricFamily family;
+  family.name = std::string(kOurs) + name;
+  family.help = help;
+  family.type = type;
+  ClientMetric& metric = family.metric.emplace_back();
+  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  return family;
+}
+
+std::vector<MetricFamily> EngineFamilies(const EngineStats& s) {
+  std::vector<MetricFamily> families;
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    families.push_back(EngineFamily(name, MetricType::Gauge, help, static_cast<double>(value)));
+  };
+  const auto counter = [&](const char* name, const char* help, auto value) {
+    families.push_back(EngineFamily(name, MetricType::Counter, help, static_cast<double>(value)));
+  };
+  gauge("num_requests_running", "Sequences in the batch.", s.running);
+  gauge("num_requests_waiting", "Sequences in the queue.", s.waiting);
+  gauge("kv_cache_usage_perc", "Share of KV blocks in use, from 0 to 1.",
+        s.blocks_total > 0 ? static_cast<double>(s.blocks_held) / s.blocks_total : 0.0);
+  gauge("kv_blocks_total", "KV blocks there are.", s.blocks_total);
+  gauge("kv_blocks_held", "KV blocks of running sequences and pinned ones.", s.blocks_held);
+  gauge("kv_blocks_cached", "KV blocks kept for later, given up where needed.", s.blocks_cached);
+  gauge("kv_blocks_pinned", "KV blocks of pinned prefixes.", s.blocks_pinned);
+  counter("prefix_cache_queries", "Prompt tokens looked up in the prefix cache.", s.prefix_queries);
+  counter("prefix_cache_hits", "Prompt tokens taken from the prefix cache.", s.prefix_hits);
+  counter("prefix_cache_evictions", "KV blocks that the prefix cache gave up.", s.prefix_evictions);
+  gauge("prefix_cache_disk_bytes", "Bytes of cached blocks on disk.", s.disk.bytes);
+  counter("prefix_cache_disk_loads", "KV blocks loaded from disk.", s.disk.loaded);
+  counter("prefix_cache_disk_writes", "KV blocks written to disk.", s.disk.written);
+  counter("prefix_cache_disk_damaged", "Files on disk that were not right.", s.disk.damaged);
+  counter("steps_total", "Steps of the engine.", s.steps);
+  counter("computed_tokens_total", "Tokens that went through the model.", s.tokens_computed);
+  counter("preemptions_total", "Times that a sequence lost its KV blocks to others.",
+          s.preemptions);
+  counter("sequences_finished_total", "Sequences that left the engine, for whatever reason.",
+          s.finished);
+  return families;
+}
+
+// `families` and, behind them, copies of those that vLLM has, under its names and with its label.
+void AddVllmNames(std::vector<MetricFamily>& families, const std::string& model) {
+  std::vector<MetricFamily> copies;
+  for (const auto& [ours, theirs] : kShared) {
+    const std::string name = std::string(kOurs).append(ours);
+    const auto found = std::find_if(families.begin(), families.end(),
+                                    [&](const MetricFamily& f) { return f.name == name; });
+    if (found == families.end()) continue;
+    MetricFamily copy = *found;
+    copy.name = std::string(kTheirs).append(theirs.empty() ? ours : theirs);
+    for (ClientMetric& metric : copy.metric) metric.label.push_back({"model_name", model});
+    copies.push_back(std::move(copy));
+  }
+  families.insert(families.end(), std::make_move_iterator(copies.begin()),
+                  std::make_move_iterator(copies.end()));
+}
 
 }  // namespace
 
-std::string MetricsText(const EngineStats& s) {
-  const auto number = [](auto value) { return static_cast<double>(value); };
-  const double used = s.blocks_total > 0 ? number(s.blocks_held) / s.blocks_total : 0.0;
-  const Metric metrics[] = {
-      {"num_requests_running", "gauge", "Requests in the batch.", number(s.running)},
-      {"num_requests_waiting", "gauge", "Requests in the queue.", number(s.waiting)},
-      {"kv_cache_usage_perc", "gauge", "Share of KV blocks in use, from 0 to 1.", used},
-      {"kv_blocks_total", "gauge", "KV blocks there are.", number(s.blocks_total)},
-      {"kv_blocks_held", "gauge", "KV blocks of running requests and pinned ones.",
-       number(s.blocks_held)},
-      {"kv_blocks_cached", "gauge", "KV blocks kept for later, given up where needed.",
-       number(s.blocks_cached)},
-      {"kv_blocks_pinned", "gauge", "KV blocks of pinned prefixes.", number(s.blocks_pinned)},
-      {"prefix_cache_queries", "counter", "Prompt tokens looked up in the prefix cache.",
-       number(s.prefix_queries)},
-      {"prefix_cache_hits", "counter", "Prompt tokens taken from the prefix cache.",
-       number(s.prefix_hits)},
-      {"prefix_cache_evictions", "counter", "KV blocks that the prefix cache gave up.",
-       number(s.prefix_evictions)},
-      {"prefix_cache_disk_bytes", "gauge", "Bytes of cached blocks on disk.", number(s.disk.bytes)},
-      {"prefix_cache_disk_loads", "counter", "KV blocks loaded from disk.", number(s.disk.loaded)},
-      {"prefix_cache_disk_writes", "counter", "KV blocks written to disk.", number(s.disk.written)},
-      {"prefix_cache_disk_damaged", "counter", "Files on disk that were not right.",
-       number(s.disk.damaged)},
-      {"steps_total", "counter", "Steps of the engine.", number(s.steps)},
-      {"computed_tokens_total", "counter", "Tokens that went through the model.",
-       number(s.tokens_computed)},
-      {"generation_tokens_total", "counter", "Tokens generated.", number(s.tokens_generated)},
-      {"preemptions_total", "counter", "Requests that lost their KV blocks to others.",
-       number(s.preemptions)},
-      {"requests_finished_total", "counter", "Requests that ended, for whatever reason.",
-       number(s.finished)}};
-  std::string text;
-  for (const Metric& m : metrics) {
-    fmt::format_to(std::back_inserter(text),
-                   "# HELP millrace:{0} {1}\n# TYPE millrace:{0} {2}\nmillrace:{0} {3}\n", m.name,
-                   m.help, m.type, m.value);
+Metrics::Metrics(std::string model, MetricNames names)
+    : model_(std::move(model)),
+      names_(names),
+      prompt_tokens_(&AddCounter("prompt_tokens_total",
+                                 "Tokens of prompts that gave their first token; of several "
+                                 "choices once.")),
+      generated_tokens_(&AddCounter("generation_tokens_total", "Tokens generated.")),
+      first_token_(&AddHistogram("time_to_first_token_seconds",
+                                 "From the arrival of the HTTP request to its first token.")),
+      between_tokens_(&AddHistogram("inter_token_latency_seconds",
+                                    "Between one emission of tokens of a sequence and the next.")),
+      end_to_end_(&AddHistogram("e2e_request_latency_seconds",
+                                "From the arrival of the HTTP request to the sequence's end.")),
+      queued_(&AddHistogram("request_queue_time_seconds",
+                            "From submission to the first step that computes the sequence.")),
+      prefill_(
+          &AddHistogram("request_prefill_time_seconds", "From the first step to the first token.")),
+      decode_(&AddHistogram("request_decode_time_seconds",
+                            "From the first token to the sequence's end.")) {
+  for (const Ending e : {Ending::kStop, Ending::kLength, Ending::kAbort, Ending::kError}) {
+    endings_[e] = &AddCounter("request_success_total",
+                              "Sequences that ended; abort: the client left or the server stopped.",
+                              {{"finished_reason", NameOf(e)}});
   }
-  return text;
+  for (const EndState e :
+       {EndState::kCompleted, EndState::kRefused, EndState::kCancelled, EndState::kFailed}) {
+    logged_[e] = &AddCounter("http_requests_total", "HTTP requests, by the state they ended in.",
+                             {{"end", std::string(millrace::NameOf(e))}});
+  }
+}
+
+prometheus::Counter& Metrics::AddCounter(const char* name, const char* help,
+                                         const prometheus::Labels& labels) {
+  return prometheus::BuildCounter()
+      .Name(std::string(kOurs) + name)
+      .Help(help)
+      .Register(registry_)
+      .Add(labels);
+}
+
+prometheus::Histogram& Metrics::AddHistogram(const char* name, const char* help) {
+  return prometheus::BuildHistogram()
+      .Name(std::string(kOurs) + name)
+      .Help(help)
+      .Register(registry_)
+      .Add({}, prometheus::Histogram::BucketBoundaries(std::begin(kBounds), std::end(kBounds)));
+}
+
+void Metrics::SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival) {
+  endings_.at(ending)->Increment();
+  if (ending != Ending::kStop && ending != Ending::kLength) return;
+  end_to_end_->Observe(Seconds(since_arrival));
+  queued_->Observe(Seconds(timings.queued));
+  prefill_->Observe(Seconds(timings.prefill));
+  decode_->Observe(Seconds(timings.decode));
+}
+
+void Metrics::RequestLogged(EndState end) { logged_.at(end)->Increment(); }
+
+std::string Metrics::Text(const EngineStats& stats) const {
+  std::vector<MetricFamily> families = registry_.Collect();
+  std::vector<MetricFamily> engine = EngineFamilies(stats);
+  families.insert(families.end(), std::make_move_iterator(engine.begin()),
+                  std::make_move_iterator(engine.end()));
+  if (names_ == MetricNames::kAlsoVllm) AddVllmNames(families, model_);
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace millrace::server_internal

@@ -1,12 +1,62 @@
-// The engine's numbers in Prometheus' text format (version 0.0.4). Internal to server/.
+// Metrics: the numbers behind GET /metrics, in Prometheus' text format. Internal to server/.
+//
+// Each is counted once, under Millrace's own name ("millrace:..."); vLLM's names ("vllm:...") are
+// copies made while the text is. Invariant: prompt and generated tokens and the reasons of
+// request_success_total add up to what the `usage` of the answers says; a request of n choices is n
+// sequences, but its prompt counts once. From any thread.
 #pragma once
 
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "engine/engine.h"
+#include "server/server.h"
 
 namespace millrace::server_internal {
 
-std::string MetricsText(const EngineStats& stats);
+class Metrics {
+ public:
+  // `model`: the label model_name of vLLM's names.
+  Metrics(std::string model, MetricNames names);
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // Of a sequence, as it goes.
+  void PromptComputed(int64_t tokens) { prompt_tokens_->Increment(static_cast<double>(tokens)); }
+  void TokensGenerated(int64_t count) { generated_tokens_->Increment(static_cast<double>(count)); }
+  void FirstToken(Duration since_arrival) { first_token_->Observe(Seconds(since_arrival)); }
+  void NextTokens(Duration since_last) { between_tokens_->Observe(Seconds(since_last)); }
+  // Its end. The times of those that came to an end of their own are observed.
+  enum class Ending { kStop, kLength, kAbort, kError };
+  void SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival);
+  // Of an HTTP request: its one log line.
+  void RequestLogged(EndState end);
+
+  std::string Text(const EngineStats& stats) const;
+
+ private:
+  prometheus::Counter& AddCounter(const char* name, const char* help,
+                                  const prometheus::Labels& labels = {});
+  prometheus::Histogram& AddHistogram(const char* name, const char* help);
+
+  const std::string model_;
+  const MetricNames names_;
+  prometheus::Registry registry_;
+  prometheus::Counter* prompt_tokens_;
+  prometheus::Counter* generated_tokens_;
+  std::map<Ending, prometheus::Counter*> endings_;
+  std::map<EndState, prometheus::Counter*> logged_;
+  prometheus::Histogram* first_token_;
+  prometheus::Histogram* between_tokens_;
+  prometheus::Histogram* end_to_end_;
+  prometheus::Histogram* queued_;
+  prometheus::Histogram* prefill_;
+  prometheus::Histogram* decode_;
+};
 
 }  // namespace millrace::server_internal

@@ -62,21 +62,24 @@ HttpResponse RequestContext::ErrorOf(const ApiError& error) const {
 void RequestContext::Reply(HttpResponse response) {
   const int status = response.status;
   response.headers.push_back(IdHeader());
-  responder_.Send(std::move(response));
+  // First the log line: who has the answer finds it counted.
   Log(status, status < 400    ? EndState::kCompleted
               : status < 500  ? EndState::kRefused
               : status == 503 ? EndState::kRefused
                               : EndState::kFailed);
+  responder_.Send(std::move(response));
 }
 
-void RequestContext::Log(int status, EndState end, RequestRecord numbers) {
+void RequestContext::Log(int status, EndState end,
+                         std::optional<RequestRecord::GenerationPart> generation) {
   if (logged_.exchange(true)) return;
-  numbers.id = record_.id;
-  numbers.route = record_.route;
-  numbers.status = status;
-  numbers.end = end;
-  numbers.total_ms = Milliseconds(shared_->clock.Now() - arrival_);
-  if (shared_->config.log) shared_->config.log(numbers);
+  RequestRecord record = record_;  // by other threads, record_ is read only
+  record.status = status;
+  record.end = end;
+  record.total_ms = Milliseconds(SinceArrival());
+  record.generation = std::move(generation);
+  shared_->metrics.RequestLogged(end);
+  if (shared_->config.log) shared_->config.log(record);
 }
 
 }  // namespace server_internal

@@ -5,24 +5,36 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
 #include "server/key_load.h"
+#include "server/metrics.h"
+#include "server/request_names.h"
 #include "server/server.h"
 
 namespace millrace::server_internal {
 
 struct Shared {
+  Shared(ServerConfig server_config, ServedModel served_model)
+      : config(std::move(server_config)),
+        model(std::move(served_model)),
+        metrics(model.id, config.metric_names),
+        names(config.debug_endpoints) {}
+
   ServerConfig config;
   ServedModel model;
   Clock clock = Clock();
+  TimePoint started = clock.Now();
   int64_t started_unix = 0;
   std::atomic<bool> ready{false};
   std::atomic<int> generations{0};  // under way
   KeyLoad load;
+  Metrics metrics;
+  RequestNames names;
 };
 
 HttpResponse JsonResponse(int status, std::string body);
@@ -40,6 +52,10 @@ class RequestContext {
 
   const Shared& shared() const { return *shared_; }
   KeyLoad& load() { return shared_->load; }
+  Metrics& metrics() { return shared_->metrics; }
+  RequestNames& names() { return shared_->names; }
+  std::atomic<int>& generations() { return shared_->generations; }
+  Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
   const std::string& id() const { return record_.id; }
   const Responder& responder() const { return responder_; }
   // Who asks, for what must be kept apart: the key that was sent; empty on a server without keys.
@@ -51,8 +67,9 @@ class RequestContext {
   void Refuse(const ApiError& error) { Reply(ErrorOf(error)); }
   // The answer to a refusal: one for want of room says when to come back, by the engine's pace.
   HttpResponse ErrorOf(const ApiError& error) const;
-  // The log line; `fill` may set what it knows.
-  void Log(int status, EndState end, RequestRecord numbers = {});
+  // The log line, which is counted in the metrics.
+  void Log(int status, EndState end,
+           std::optional<RequestRecord::GenerationPart> generation = std::nullopt);
 
  private:
   std::shared_ptr<Shared> shared_;

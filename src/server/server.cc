@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "http/router.h"
+#include "server/debug_endpoints.h"
 #include "server/generation.h"
-#include "server/metrics.h"
 #include "server/request_context.h"
 #include "server/worker_pool.h"
 
@@ -150,7 +150,7 @@ void HandleReady(const ContextPointer& context, const HttpRequest&) {
 void HandleMetrics(const ContextPointer& context, const HttpRequest&) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = MetricsText(context->shared().model.engine->stats());
+  response.body = context->metrics().Text(context->shared().model.engine->stats());
   context->Reply(std::move(response));
 }
 
@@ -172,12 +172,13 @@ void HandleFrontPage(const ContextPointer& context, const HttpRequest&) {
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   enum class Access { kOpen, kKeys };
-  enum class Thread { kIo, kWorker };
+  // kWorkerIfRoom: for generations, which are refused at once where the engine would refuse any:
+  // under a flood, refusals must not take the time that the answers need.
+  enum class Thread { kIo, kWorker, kWorkerIfRoom };
 
   Impl(ServerConfig config, ServedModel model)
-      : shared(std::make_shared<Shared>()), workers(config.workers, config.max_queued_work) {
-    shared->config = std::move(config);
-    shared->model = std::move(model);
+      : shared(std::make_shared<Shared>(std::move(config), std::move(model))),
+        workers(shared->config.workers, shared->config.max_queued_work) {
     shared->started_unix = std::time(nullptr);
   }
 
@@ -193,6 +194,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
         return context->Refuse(error);
       }
       if (thread == Thread::kIo) return work(context, request);
+      if (thread == Thread::kWorkerIfRoom) {
+        const Status room = shared->model.engine->CheckRoom();
+        if (!room.ok()) return context->Refuse(ToApiError(room.error()));
+      }
       auto moved = std::make_shared<HttpRequest>(std::move(request));
       const bool queued = workers.Post([work, context, moved] {
         if (context->responder().disconnected()) {
@@ -223,12 +228,15 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
     add("GET", "/metrics", HandleMetrics, Access::kKeys, Thread::kIo);
+    if (shared->config.debug_endpoints) {
+      add("GET", "/debug/timeline", HandleTimeline, Access::kKeys, Thread::kWorker);
+    }
     add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
     add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
     add("GET", "/v1/models", HandleModels, Access::kKeys, Thread::kIo);
     add("GET", "/v1/models/*", HandleModel, Access::kKeys, Thread::kIo);
-    add("POST", "/v1/chat/completions", HandleChat, Access::kKeys, Thread::kWorker);
-    add("POST", "/v1/completions", HandleCompletion, Access::kKeys, Thread::kWorker);
+    add("POST", "/v1/chat/completions", HandleChat, Access::kKeys, Thread::kWorkerIfRoom);
+    add("POST", "/v1/completions", HandleCompletion, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/tokenize", HandleTokenize, Access::kKeys, Thread::kWorker);
     add("POST", "/detokenize", HandleDetokenize, Access::kKeys, Thread::kWorker);
     return router;

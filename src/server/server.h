@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "engine/engine.h"
 #include "http/server.h"
 #include "openai_api/request_parser.h"
+#include "openai_api/response.h"
 #include "server/api_keys.h"
 #include "tokenizer/tokenizer.h"
 
@@ -32,13 +34,20 @@ struct RequestRecord {
   std::string route;  // "POST /v1/chat/completions"
   int status = 0;     // 499: the client left before an answer
   EndState end = EndState::kCompleted;
-  int64_t prompt_tokens = 0;
-  int64_t output_tokens = 0;
-  double queued_ms = 0;
-  double prefill_ms = 0;
-  double decode_ms = 0;
   double total_ms = 0;
+  // Of a generation: what it used, as far as it came, and the savings ledger.
+  struct GenerationPart {
+    Usage usage;
+    int choices = 1;
+    bool stream = false;
+    std::string finish_reasons;  // of the choices: "stop", "stop,length"; empty: none ended
+    double first_token_ms = 0;   // since the request's arrival; 0: there was none
+  };
+  std::optional<GenerationPart> generation;
 };
+
+// Whose names /metrics uses: "millrace:..." alone, or vLLM's beside them.
+enum class MetricNames { kOwn, kAlsoVllm };
 
 struct ServerConfig {
   HttpConfig http;
@@ -48,6 +57,8 @@ struct ServerConfig {
   size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
   // Generations of one API key under way at once; past it 429. 0: no limit; none without keys.
   int64_t max_requests_per_key = 0;
+  MetricNames metric_names = MetricNames::kOwn;
+  bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
   std::function<uint64_t()> random;               // from any thread; seeds and ids

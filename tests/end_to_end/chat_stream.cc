@@ -78,7 +78,7 @@ ChatStream StreamChat(uint16_t port, const json& body, std::optional<Cut> cut,
     const std::string piece = client.ReadChunk(ended);
     if (piece.empty() && !ended) {
       stream.done = false;
-      stream.error = "the connection broke";
+      stream.error = "the connection broke: " + client.end();
       return stream;
     }
     buffer += piece;

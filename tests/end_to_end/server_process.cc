@@ -40,7 +40,8 @@ std::vector<char*> EnvironmentWithoutOurs() {
 
 }  // namespace
 
-ServerProcess::ServerProcess(const std::string& binary, const std::vector<std::string>& flags) {
+ServerProcess::ServerProcess(const std::string& binary, const std::vector<std::string>& flags,
+                             Until until) {
   std::vector<std::string> words = {binary, "serve", "--port", "0"};
   words.insert(words.end(), flags.begin(), flags.end());
   std::vector<char*> arguments;
@@ -59,6 +60,7 @@ ServerProcess::ServerProcess(const std::string& binary, const std::vector<std::s
   }
   ::close(ends[1]);
   reader_ = std::thread([this, from = ends[0]] { ReadLog(from); });
+  if (until == Until::kStarted) return;
   constexpr std::string_view kMark = " on http://127.0.0.1:";
   const auto listens = [&] { return !FirstLine(std::string(kMark)).empty(); };
   const auto gone = [&] {
@@ -72,10 +74,7 @@ ServerProcess::ServerProcess(const std::string& binary, const std::vector<std::s
 }
 
 ServerProcess::~ServerProcess() {
-  if (process_ > 0 && !ended_) {
-    ::kill(process_, SIGKILL);
-    Reap(0);
-  }
+  Kill();
   if (reader_.joinable()) reader_.join();
 }
 
@@ -120,6 +119,12 @@ std::string ServerProcess::FirstLine(const std::string& part) const {
 
 void ServerProcess::Terminate() {
   if (process_ > 0 && !ended_) ::kill(process_, SIGTERM);
+}
+
+void ServerProcess::Kill() {
+  if (process_ <= 0 || ended_) return;
+  ::kill(process_, SIGKILL);
+  Reap(0);
 }
 
 std::optional<int> ServerProcess::WaitForExit() {

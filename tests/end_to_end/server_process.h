@@ -17,10 +17,12 @@ namespace millrace {
 
 class ServerProcess {
  public:
-  // Starts `binary serve --port 0 flags...` and waits until it listens. MILLRACE_... variables of
-  // the caller's environment are not passed on. port() is 0 where it did not come to listen; Log()
-  // then says why.
-  ServerProcess(const std::string& binary, const std::vector<std::string>& flags);
+  // Starts `binary serve --port 0 flags...` and waits until it listens (kStarted: does not wait).
+  // MILLRACE_... variables of the caller's environment are not passed on. port() is 0 where it did
+  // not come to listen; Log() then says why.
+  enum class Until { kListens, kStarted };
+  ServerProcess(const std::string& binary, const std::vector<std::string>& flags,
+                Until until = Until::kListens);
   ~ServerProcess();  // kills what still runs
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
@@ -33,7 +35,9 @@ class ServerProcess {
   // The first line that holds `part`; empty where there is none.
   std::string FirstLine(const std::string& part) const;
 
+  pid_t id() const { return process_; }
   void Terminate();  // sends SIGTERM and returns at once
+  void Kill();       // with SIGKILL, and waits until it is gone
   // Waits for the process to end by itself. Its exit status; nothing where a signal ended it or it
   // is still there after two minutes.
   std::optional<int> WaitForExit();

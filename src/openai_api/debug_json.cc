@@ -1,0 +1,64 @@
+#include "openai_api/debug_json.h"
+
+#include "openai_api/json_fields.h"
+
+namespace millrace {
+namespace {
+
+using openai_internal::Dump;
+using openai_internal::Json;
+
+const char* NameOf(TimelinePart::Kind kind) {
+  switch (kind) {
+    case TimelinePart::Kind::kQueued:
+      return "queued";
+    case TimelinePart::Kind::kPreempted:
+      return "preempted";
+    case TimelinePart::Kind::kIdle:
+      return "idle";
+    case TimelinePart::Kind::kPrefill:
+      return "prefill";
+    case TimelinePart::Kind::kDecode:
+      return "decode";
+  }
+  return "unknown";
+}
+
+// Counts of nothing are left out: there are many parts.
+Json PartJson(const TimelinePart& part) {
+  Json json = {{"request", part.request.value}, {"part", NameOf(part.kind)}};
+  const std::pair<const char*, int32_t> counts[] = {{"tokens", part.tokens},
+                                                    {"draft", part.drafted},
+                                                    {"emitted", part.emitted},
+                                                    {"cached", part.cached}};
+  for (const auto& [name, count] : counts) {
+    if (count > 0) json[name] = count;
+  }
+  if (part.finished) json["finished"] = true;
+  return json;
+}
+
+}  // namespace
+
+std::string TimelineJson(std::span<const TimelineStep> steps, TimePoint start, TimePoint now,
+                         const std::map<RequestId, std::string>& names) {
+  Json json = {{"now_ms", Milliseconds(now - start)}, {"steps", Json::array()}};
+  Json requests = Json::object();
+  for (const TimelineStep& step : steps) {
+    Json parts = Json::array();
+    for (const TimelinePart& part : step.parts) {
+      parts.push_back(PartJson(part));
+      const auto name = names.find(part.request);
+      if (name != names.end()) requests[std::to_string(part.request.value)] = name->second;
+    }
+    json["steps"].push_back({{"step", step.number},
+                             {"begin_ms", Milliseconds(step.begun - start)},
+                             {"ms", Milliseconds(step.took)},
+                             {"waiting", step.waiting},
+                             {"parts", std::move(parts)}});
+  }
+  json["requests"] = std::move(requests);
+  return Dump(json);
+}
+
+}  // namespace millrace

@@ -1,0 +1,47 @@
+#include "server/debug_endpoints.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "openai_api/debug_json.h"
+
+namespace millrace::server_internal {
+namespace {
+
+// The number that `query` gives `name`; `otherwise` where it gives none; nothing where it is no
+// number.
+std::optional<size_t> QueryNumber(std::string_view query, std::string_view name, size_t otherwise) {
+  for (size_t at = 0; at < query.size();) {
+    const size_t end = std::min(query.find('&', at), query.size());
+    const std::string_view part = query.substr(at, end - at);
+    at = end + 1;
+    const size_t equals = part.find('=');
+    if (equals == std::string_view::npos || part.substr(0, equals) != name) continue;
+    const std::string_view digits = part.substr(equals + 1);
+    size_t number = 0;
+    const auto [rest, failure] = std::from_chars(digits.begin(), digits.end(), number);
+    if (failure != std::errc() || rest != digits.end()) return std::nullopt;
+    return number;
+  }
+  return otherwise;
+}
+
+}  // namespace
+
+void HandleTimeline(const ContextPointer& context, const HttpRequest& request) {
+  const auto steps = QueryNumber(request.query, "steps", std::numeric_limits<size_t>::max());
+  if (!steps) {
+    ApiError error = HttpApiError(400, "steps must be a number, as in /debug/timeline?steps=100.");
+    error.param = "steps";
+    return context->Refuse(error);
+  }
+  const Shared& shared = context->shared();
+  const auto last = shared.model.engine->LastSteps(*steps);
+  context->Reply(JsonResponse(
+      200, TimelineJson(last, shared.started, shared.clock.Now(), shared.names.All())));
+}
+
+}  // namespace millrace::server_internal
