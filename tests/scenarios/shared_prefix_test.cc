@@ -33,8 +33,9 @@ std::vector<int> RandomTokens(uint64_t seed, int count) {
 // The question `question` behind the beginning `prefix`; other numbers are other tokens.
 json Body(uint64_t prefix, uint64_t question) {
   std::vector<int> prompt = RandomTokens(1000 + prefix, kPrefix);
+  prompt[0] = 300 + static_cast<int>(prefix % 200);  // no two begin alike
   std::vector<int> end = RandomTokens(900'000 + question, kQuestion);
-  end[0] = 300 + static_cast<int>(question % 200);  // no two begin alike
+  end[0] = 300 + static_cast<int>(question % 200);
   prompt.insert(prompt.end(), end.begin(), end.end());
   return {{"prompt", prompt}, {"max_tokens", kMaxTokens},
           {"temperature", 0}, {"ignore_eos", true},
