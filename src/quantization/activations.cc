@@ -1,4 +1,4 @@
-// Activations::Assign: quantises the rows, then lays them out in tiles of eight for the kernels
+// Activations::Assign: quantises the rows, then lays them out in tiles of four for the kernels
 // (matmul_kernels.h).
 #include <algorithm>
 #include <cstring>

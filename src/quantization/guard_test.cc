@@ -53,13 +53,25 @@ class Guard : public testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(All, Guard, testing::ValuesIn(WeightMatrix::SupportedTypes()),
                          [](const auto& p) { return std::string(NameOf(p.param)); });
 
-void RunGuarded(Isa isa, DType type, int64_t k, int64_t m, int64_t valid) {
+// `panels` panels, of which the last has `valid` rows.
+std::vector<std::byte> PackedPanels(DType type, const PackedLayout& layout, int64_t k,
+                                    int64_t panels, int64_t valid) {
+  const int64_t rows = (panels - 1) * kPanelRows + valid;
+  const auto source = InfoOf(type).block_elements == 1 ? RandomWeights(type, rows, k, 1)
+                                                       : RandomBlocks(type, rows, k, 1);
+  std::vector<std::byte> packed(static_cast<size_t>(panels * layout.panel_bytes));
+  for (int64_t p = 0; p < panels; ++p) {
+    PackPanel(layout, source.data() + p * kPanelRows * layout.row_bytes,
+              p + 1 < panels ? kPanelRows : valid, packed.data() + p * layout.panel_bytes);
+  }
+  return packed;
+}
+
+void RunGuarded(Isa isa, DType type, int64_t k, int64_t m, int64_t panels, int64_t valid) {
   const MatMulKernels& kernels = MatMulKernelsFor(isa);
-  const auto source = InfoOf(type).block_elements == 1 ? RandomWeights(type, valid, k, 1)
-                                                       : RandomBlocks(type, valid, k, 1);
   const PackedLayout layout = MakePackedLayout(type, k);
-  std::vector<std::byte> packed(static_cast<size_t>(layout.panel_bytes));
-  PackPanel(layout, source.data(), valid, packed.data());
+  const auto packed = PackedPanels(type, layout, k, panels, valid);
+  const int64_t rows = (panels - 1) * kPanelRows + valid;
   GuardedBytes panel(packed.size());
   const auto floats = RandomFloats(m * k, 2);
   GuardedBytes x(floats.size() * 4);
@@ -84,18 +96,25 @@ void RunGuarded(Isa isa, DType type, int64_t k, int64_t m, int64_t valid) {
   a.tile_minus_sums32 = sums32.Copy(a.tile_minus_sums32, values / 32);
   a.tile_pairs = pairs.Copy(a.tile_pairs, values / 32);
   a.tile_scales = tile_scales.Copy(a.tile_scales, values / 256);
-  GuardedBytes y(static_cast<size_t>(m * valid) * 4);
+  GuardedBytes y(static_cast<size_t>(m * rows) * 4);
   a.y = y.As<float>();
-  a.y_stride = valid;
+  a.y_stride = rows;
+  a.panels = panels;
+  a.panel_bytes = layout.panel_bytes;
   a.valid_rows = valid;
-  PanelKernelFor(kernels, type)(a);
+  KernelFor(kernels, type).kernel(a);
 
-  std::vector<float> expected(static_cast<size_t>(m * valid));
+  std::vector<float> expected(static_cast<size_t>(m * rows));
   PanelArgs scalar = a;
-  scalar.y = expected.data();
-  PanelKernelFor(MatMulKernelsFor(Isa::kScalar), type)(scalar);
+  scalar.panels = 1;
+  for (int64_t p = 0; p < panels; ++p) {
+    scalar.panel = a.panel + p * layout.panel_bytes;
+    scalar.y = expected.data() + p * kPanelRows;
+    scalar.valid_rows = p + 1 < panels ? kPanelRows : valid;
+    KernelFor(MatMulKernelsFor(Isa::kScalar), type).kernel(scalar);
+  }
   EXPECT_EQ(std::memcmp(a.y, expected.data(), expected.size() * 4), 0)
-      << NameOf(isa) << " K " << k << " M " << m << " rows " << valid;
+      << NameOf(isa) << " K " << k << " M " << m << " panels " << panels << " rows " << rows;
 }
 
 TEST_P(Guard, NothingBeyondTheEndIsTouched) {
@@ -106,7 +125,11 @@ TEST_P(Guard, NothingBeyondTheEndIsTouched) {
   for (Isa isa : SupportedIsas()) {
     for (int64_t k : ks) {
       for (int64_t m : {1, 2, 7, 8, 9, 21}) {
-        for (int64_t valid : {1, 9, 16}) RunGuarded(isa, GetParam(), k, m, valid);
+        for (int64_t valid : {1, 9, 16}) {
+          RunGuarded(isa, GetParam(), k, m, 1, valid);
+          const int64_t together = KernelFor(MatMulKernelsFor(isa), GetParam()).panels;
+          if (together > 1) RunGuarded(isa, GetParam(), k, m, together, valid);
+        }
       }
     }
   }

@@ -54,7 +54,7 @@ class Activations {
   int64_t groups() const { return groups_; }
 
   // The part of a kernel's arguments that describes the rows [first, first + count); first is a
-  // multiple of 8, and so is count unless the last row is among them.
+  // multiple of 4, and so is count unless the last row is among them.
   PanelArgs PanelArgsFor(int64_t first, int64_t count) const;
 
  private:
@@ -66,7 +66,7 @@ class Activations {
   AlignedBuffer<int8_t> values_;
   AlignedBuffer<float> scales_;
   AlignedBuffer<int16_t> sums_;
-  // The same in tiles of eight rows; see PanelArgs.
+  // The same in tiles of four rows; see PanelArgs.
   AlignedBuffer<int8_t> tile_values_;
   AlignedBuffer<float> tile_scales_;
   AlignedBuffer<int32_t> minus_sums16_;

@@ -70,7 +70,7 @@ __attribute__((noinline)) void FloatTile(const PanelArgs& a, int64_t first) {
       _mm512_store_ps(y + c * kLanes, _mm512_add_ps(_mm512_load_ps(y + c * kLanes), sum));
     }
   }
-  StoreRows(a, y, first, C);
+  StoreRows(a, y, first, C, 0, a.valid_rows);
 }
 
 template <class Format>
@@ -79,9 +79,9 @@ void FloatPanel(const PanelArgs& a) {
   static constexpr Tile kTiles[] = {
       FloatTile<Format, 1>, FloatTile<Format, 2>, FloatTile<Format, 3>, FloatTile<Format, 4>,
       FloatTile<Format, 5>, FloatTile<Format, 6>, FloatTile<Format, 7>, FloatTile<Format, 8>};
-  for (int64_t first = 0; first < a.m; first += kTileColumns) {
+  for (int64_t first = 0; first < a.m; first += 8) {
     const int64_t rest = a.m - first;
-    kTiles[(rest < kTileColumns ? rest : kTileColumns) - 1](a, first);
+    kTiles[(rest < 8 ? rest : 8) - 1](a, first);
   }
 }
 
@@ -152,29 +152,26 @@ int64_t Int8Peak(int64_t steps) {
 
 const MatMulKernels kAvx512MatMulKernels = {
     .quantize_activations = QuantizeActivations,
-    .f32 = FloatPanel<F32>,
-    .f16 = FloatPanel<F16>,
-    .bf16 = FloatPanel<BF16>,
-    .q8_0 = avx512::PanelQ8_0,
-    .q4_0 = avx512::PanelQ4_0,
-    .q4_k = avx512::PanelQ4_K,
-    .q5_k = avx512::PanelQ5_K,
-    .q6_k = avx512::PanelQ6_K,
-    .q4_1 = avx512::PanelQ4_1,
-    .q5_0 = avx512::PanelQ5_0,
-    .q5_1 = avx512::PanelQ5_1,
-    .q2_k = avx512::PanelQ2_K,
-    .q3_k = avx512::PanelQ3_K,
-    .iq4_nl = avx512::PanelIQ4_NL,
-    .iq4_xs = avx512::PanelIQ4_XS,
-    .mxfp4 = avx512::PanelMXFP4,
-    .q8_0_pair = {avx512::PairQ8_0, kFewRows + 1},
-    .q4_0_pair = {avx512::PairQ4_0, kFewRows + 1},
-    .q4_k_pair = {avx512::PairQ4_K, kFewRows + 1},
-    .q5_k_pair = {avx512::PairQ5_K, kFewRows + 1},
-    .q6_k_pair = {avx512::PairQ6_K, 9},
-    .q3_k_pair = {avx512::PairQ3_K, 9},
     .int8_peak = Int8Peak,
+    .by_type =
+        {
+            {DType::kF32, FloatPanel<F32>},
+            {DType::kF16, FloatPanel<F16>},
+            {DType::kBF16, FloatPanel<BF16>},
+            {DType::kQ8_0, avx512::PanelsQ8_0, kPanelsTogether},
+            {DType::kQ4_0, avx512::PanelsQ4_0, kPanelsTogether},
+            {DType::kQ4_K, avx512::PanelsQ4_K, kPanelsTogether},
+            {DType::kQ5_K, avx512::PanelsQ5_K, kPanelsTogether},
+            {DType::kQ6_K, avx512::PanelsQ6_K, kPanelsTogether},
+            {DType::kQ4_1, avx512::PanelsQ4_1, kPanelsTogether},
+            {DType::kQ5_0, avx512::PanelsQ5_0, kPanelsTogether},
+            {DType::kQ5_1, avx512::PanelsQ5_1, kPanelsTogether},
+            {DType::kQ2_K, avx512::PanelsQ2_K, kPanelsTogether},
+            {DType::kQ3_K, avx512::PanelsQ3_K, kPanelsTogether},
+            {DType::kIQ4_NL, avx512::PanelsIQ4_NL, kPanelsTogether},
+            {DType::kIQ4_XS, avx512::PanelsIQ4_XS, kPanelsTogether},
+            {DType::kMXFP4, avx512::PanelsMXFP4, kPanelsTogether},
+        },
 };
 
 }  // namespace millrace

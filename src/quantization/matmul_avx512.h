@@ -6,26 +6,18 @@
 
 namespace millrace::avx512 {
 
-void PanelQ8_0(const PanelArgs& args);
-void PanelQ4_0(const PanelArgs& args);
-void PanelQ4_1(const PanelArgs& args);
-void PanelQ5_0(const PanelArgs& args);
-void PanelQ5_1(const PanelArgs& args);
-void PanelIQ4_NL(const PanelArgs& args);
-void PanelMXFP4(const PanelArgs& args);
-void PanelQ4_K(const PanelArgs& args);
-void PanelQ5_K(const PanelArgs& args);
-void PanelQ6_K(const PanelArgs& args);
-void PanelQ2_K(const PanelArgs& args);
-void PanelQ3_K(const PanelArgs& args);
-void PanelIQ4_XS(const PanelArgs& args);
-
-// Two panels at a time; see PairKernel.
-void PairQ8_0(const PanelArgs& args);
-void PairQ4_0(const PanelArgs& args);
-void PairQ4_K(const PanelArgs& args);
-void PairQ5_K(const PanelArgs& args);
-void PairQ6_K(const PanelArgs& args);
-void PairQ3_K(const PanelArgs& args);
+void PanelsQ8_0(const PanelArgs& args);
+void PanelsQ4_0(const PanelArgs& args);
+void PanelsQ4_1(const PanelArgs& args);
+void PanelsQ5_0(const PanelArgs& args);
+void PanelsQ5_1(const PanelArgs& args);
+void PanelsIQ4_NL(const PanelArgs& args);
+void PanelsMXFP4(const PanelArgs& args);
+void PanelsQ4_K(const PanelArgs& args);
+void PanelsQ5_K(const PanelArgs& args);
+void PanelsQ6_K(const PanelArgs& args);
+void PanelsQ2_K(const PanelArgs& args);
+void PanelsQ3_K(const PanelArgs& args);
+void PanelsIQ4_XS(const PanelArgs& args);
 
 }  // namespace millrace::avx512

@@ -41,165 +41,105 @@ MILLRACE_INLINE void ExpandAffineHeader(const uint8_t* group, AffineHeader& head
   }
 }
 
-template <int C, int kHalf, class Source>
-MILLRACE_INLINE void AffineSubBlock(const AffineHeader& header, const Source& source, int j,
-                                    const int8_t* x, __m512i total[C]) {
-  // One or two columns alone would wait for the dot product's latency: two chains each.
-  constexpr int kChains = C <= 2 ? 2 : 1;
-  __m512i acc[kChains * C];
-#pragma GCC unroll 16
-  for (int c = 0; c < kChains * C; ++c) acc[c] = _mm512_setzero_si512();
-  x += (2 * j + kHalf) * 32 * C;
-  source.Prefetch(2 * j + kHalf);
-#pragma GCC unroll 8
-  for (int t = 0; t < 8; ++t) {
-    const __m512i codes = source.template Codes<kHalf>(j, t);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const int chain = t % kChains * C + c;
-      acc[chain] = DotBroadcast(acc[chain], codes, x + 4 * (t * C + c));
-    }
-  }
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) {
-    const __m512i dot =
-        kChains == 2 ? _mm512_add_epi32(acc[c], acc[(kChains - 1) * C + c]) : acc[c];
-    total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(dot, header.scale[2 * j + kHalf]));
-  }
-}
-
 // y += the scaled sums of one group less its minimums.
-template <int C>
-MILLRACE_INLINE void AddAffineGroup(const AffineHeader& header, const TileGroup& tile,
-                                    const __m512i total[C], float* y) {
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) {
-    __m512i mins = _mm512_setzero_si512();
+template <int P, int C>
+MILLRACE_INLINE void AddAffineGroup(const AffineHeader* header, const TileGroup& tile,
+                                    const __m512i total[P * C], float* y, int64_t y_stride) {
 #pragma GCC unroll 4
-    for (int p = 0; p < 4; ++p) {
-      mins = DotPairsBroadcast(mins, header.mins[p], tile.pairs + 2 * (p * C + c));
+  for (int c = 0; c < C; ++c) {
+    __m512i mins[P];
+    Zero<P>(mins);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512i sums = BroadcastDword(tile.pairs + 2 * (i * C + c));
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) {
+        mins[p] = _mm512_dpwssd_epi32(mins[p], header[p].mins[i], sums);
+      }
     }
-    const __m512 g = _mm512_fnmadd_ps(header.dmin, _mm512_cvtepi32_ps(mins),
-                                      _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(total[c])));
-    AddGroup(y + c * kLanes, g, tile.scales[c]);
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) {
+      const __m512 g =
+          _mm512_fnmadd_ps(header[p].dmin, _mm512_cvtepi32_ps(mins[p]),
+                           _mm512_mul_ps(header[p].d, _mm512_cvtepi32_ps(total[p * C + c])));
+      AddGroup(y + p * y_stride + c * kLanes, g, tile.scales[c]);
+    }
   }
 }
 
-template <int C, class Source>
-MILLRACE_INLINE void AffineGroup(const AffineHeader& header, const Source& source,
-                                 const TileGroup& tile, float* y) {
-  __m512i total[C];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
+template <int P, int C, class CodesAt, class Ahead>
+MILLRACE_INLINE void AffineSubBlock(const AffineHeader* header, const CodesAt& codes_at, int s,
+                                    const TileGroup& tile, const Ahead& ahead,
+                                    __m512i total[P * C]) {
+  ahead.Ask(s);
+  __m512i acc[P * C];
+  Zero<P * C>(acc);
+  DotDwords<P, C, 8>(codes_at, tile.values + s * 32 * C, acc);
+  AddScaled<P, C>(header, s, acc, total);
+}
+
+template <int P, int C, class Source, class Ahead>
+MILLRACE_INLINE void AffineGroup(const AffineHeader* header, const Source* source,
+                                 const TileGroup& tile, const Ahead& ahead, float* y,
+                                 int64_t y_stride) {
+  __m512i total[P * C];
+  Zero<P * C>(total);
 #pragma GCC unroll 1
   for (int j = 0; j < 4; ++j) {
-    AffineSubBlock<C, 0>(header, source, j, tile.values, total);
-    AffineSubBlock<C, 1>(header, source, j, tile.values, total);
+    AffineSubBlock<P, C>(
+        header, [&](int p, int t) MILLRACE_LAMBDA { return source[p].template Codes<0>(j, t); },
+        2 * j, tile, ahead, total);
+    AffineSubBlock<P, C>(
+        header, [&](int p, int t) MILLRACE_LAMBDA { return source[p].template Codes<1>(j, t); },
+        2 * j + 1, tile, ahead, total);
   }
-  AddAffineGroup<C>(header, tile, total, y);
+  AddAffineGroup<P, C>(header, tile, total, y, y_stride);
 }
-
-// AffineGroup<8> for two panels.
-MILLRACE_INLINE void AffineGroupPair(const AffineHeader& h0, const AffineHeader& h1,
-                                     const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
-                                     const LinesAhead& ahead, float* y0, float* y1) {
-  __m512i total[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) total[i] = _mm512_setzero_si512();
-#pragma GCC unroll 1
-  for (int s = 0; s < 8; ++s) {
-    ahead.Ask(s, 8);
-    __m512i acc[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) acc[i] = _mm512_setzero_si512();
-    DotTwoPanels<8>(w0 + s * 512, w1 + s * 512, tile.values + s * 32 * 8, acc);
-#pragma GCC unroll 8
-    for (int c = 0; c < 8; ++c) {
-      total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(acc[c], h0.scale[s]));
-      total[8 + c] = _mm512_add_epi32(total[8 + c], _mm512_mullo_epi32(acc[8 + c], h1.scale[s]));
-    }
-  }
-  AddAffineGroup<8>(h0, tile, total, y0);
-  AddAffineGroup<8>(h1, tile, total + 8, y1);
-}
-
-struct AffineExpanded : ExpandedCodes {
-  template <int kHalf>
-  MILLRACE_INLINE __m512i Codes(int j, int t) const {
-    return _mm512_load_si512(codes + ((2 * j + kHalf) * 8 + t) * 64);
-  }
-};
 
 struct Q4_K {
   using Header = AffineHeader;
   static constexpr int64_t kGroupBytes = kQ4KGroupBytes;
-  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
-    return a.panel + group * kGroupBytes;
-  }
-  using Expanded = AffineExpanded;
+  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr bool kBytes = false;
+  static constexpr int kSubBlocks = 8, kParts = 2;
+
   struct Packed {
     const uint8_t* codes;
-    // 8 * 5 lines cover a group's 36.
-    MILLRACE_INLINE void Prefetch(int sub_block) const {
-      PrefetchLines<5, _MM_HINT_T0>(codes - kAffineRest + sub_block * 5 * 64);
-    }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {
-      const uint8_t* p = codes + (j * 8 + t) * 64;
-      const __m512i both = Load(p);
+      const __m512i both = Load(codes + (j * 8 + t) * 64);
       return _mm512_and_si512(kHalf == 0 ? both : _mm512_srli_epi32(both, 4),
                               _mm512_set1_epi8(0x0f));
     }
   };
 
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    return {a.panel + group * kQ4KGroupBytes + kAffineRest};
+    return {GroupAt(a, group) + kAffineRest};
   }
   MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    ExpandAffineHeader(a.panel + group * kQ4KGroupBytes, header);
+    ExpandAffineHeader(GroupAt(a, group), header);
   }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandAffineCodes(PackedCodes(a, group), out);
-  }
-  template <class Source>
-  MILLRACE_INLINE static const uint8_t* ExpandAffineCodes(const Source& source, uint8_t* out) {
-    for (int j = 0; j < 4; ++j) {
-      for (int t = 0; t < 8; ++t) {
-        _mm512_store_si512(out + (16 * j + t) * 64, source.template Codes<0>(j, t));
-        _mm512_store_si512(out + (16 * j + 8 + t) * 64, source.template Codes<1>(j, t));
-      }
-    }
-    return out;
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    AffineGroup<C>(header, source, tile, y);
-  }
-  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile,
-                                        const LinesAhead& ahead, float* y0, float* y1) {
-    AffineGroupPair(h0, h1, w0, w1, tile, ahead, y0, y1);
+  template <int P, int C, class Source, class Ahead>
+  MILLRACE_INLINE static void Group(const Header* header, const Source* source,
+                                    const TileGroup& tile, const Ahead& ahead, float* y,
+                                    int64_t y_stride) {
+    AffineGroup<P, C>(header, source, tile, ahead, y, y_stride);
   }
 };
 
 struct Q5_K : Q4_K {
   static constexpr int64_t kGroupBytes = kQ5KGroupBytes;
-  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
-    return a.panel + group * kGroupBytes;
-  }
+  static constexpr _mm_hint kHint = _MM_HINT_T1;
+
   struct Packed {
     const uint8_t* high;
     const uint8_t* codes;
-    // 8 * 6 lines cover a group's 44.
-    MILLRACE_INLINE void Prefetch(int sub_block) const {
-      PrefetchLines<6, _MM_HINT_T1>(high - kAffineRest + sub_block * 6 * 64);
-    }
     template <int kHalf>
     MILLRACE_INLINE __m512i Codes(int j, int t) const {
-      const uint8_t* p = codes + (j * 8 + t) * 64;
-      const __m512i both = Load(p);
+      const __m512i both = Load(codes + (j * 8 + t) * 64);
       const __m512i low =
           _mm512_and_si512(kHalf == 0 ? both : _mm512_srli_epi32(both, 4), _mm512_set1_epi8(0x0f));
       // Bit 2j + kHalf of every byte comes to bit 4; what crosses into other bytes is masked off.
@@ -209,26 +149,23 @@ struct Q5_K : Q4_K {
     }
   };
 
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* rest = a.panel + group * kQ5KGroupBytes + kAffineRest;
+    const uint8_t* rest = GroupAt(a, group) + kAffineRest;
     return {rest, rest + 512};
   }
   MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    ExpandAffineHeader(a.panel + group * kQ5KGroupBytes, header);
-  }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandAffineCodes(PackedCodes(a, group), out);
+    ExpandAffineHeader(GroupAt(a, group), header);
   }
 };
 
 }  // namespace
 
 namespace avx512 {
-void PanelQ4_K(const PanelArgs& args) { IntegerPanel<Q4_K>(args); }
-void PanelQ5_K(const PanelArgs& args) { IntegerPanel<Q5_K>(args); }
-void PairQ4_K(const PanelArgs& args) { IntegerPair<Q4_K>(args); }
-void PairQ5_K(const PanelArgs& args) { IntegerPair<Q5_K>(args); }
+void PanelsQ4_K(const PanelArgs& args) { IntegerPanels<Q4_K>(args); }
+void PanelsQ5_K(const PanelArgs& args) { IntegerPanels<Q5_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

@@ -3,11 +3,19 @@
 //
 // An integer kernel is a Format with
 //   Header, ExpandHeader(args, group, header)  the scales of one group of sixteen rows, expanded
-//   PackedCodes(args, group)                   a source of codes that unpacks in registers
-//   Expanded, ExpandCodes(args, group, bytes)  a source of codes that were unpacked to bytes before
-//   Group<C>(header, source, tile, y)          adds one group's product to y [C][16]
-// The same Group runs on both sources (few columns: unpacked in registers; many: unpacked once), so
-// both give the same bits.
+//   GroupAt(args, group), kGroupBytes, kHint   where a group lies, and how to prefetch it
+//   Packed, PackedCodes(args, group)           a source of codes that unpacks in registers
+//   kSubBlocks                                 per group
+//   kParts                                     see below
+//   Group<P, C>(...)                           adds one group's product for P panels and C columns
+//                                              to y [P][y_stride], each [C][16]
+// A source has Codes<part>(outer, t): dword t (0 to 7) of the 32 elements kParts * outer + part,
+// for sixteen rows. Sources differ in where the codes come from and what they leave behind, not in
+// what they give, so the bits are the same.
+//
+// Three panels by four columns are the largest tile whose dot products and scaled sums both stay in
+// registers (12 + 12, three weights, an activation). A sub-block costs as many multiplications by a
+// scale as it has dot products per dword, so sums kept in memory are what other shapes lose to.
 #pragma once
 
 #include <immintrin.h>
@@ -22,13 +30,15 @@ namespace {
 typedef int32_t __attribute__((may_alias)) AliasedInt;
 
 constexpr int64_t kLanes = 16;
-constexpr int64_t kMostColumns = 256;  // activation rows per pass: 16 KiB of partial results
+constexpr int64_t kMostColumns = 256;  // activation rows per pass
+constexpr int64_t kPanelsTogether = 3;
 
 // How far ahead of its use a line of weights is asked for: the prefetchers of the hardware stop at
 // page borders.
 constexpr int64_t kPrefetchBytes = 8192;
 
 #define MILLRACE_INLINE inline __attribute__((always_inline))
+#define MILLRACE_LAMBDA __attribute__((always_inline))
 
 // acc += the four codes of each row times the four activations at `x`. The memory operand is
 // broadcast by the load unit, so the ports of the dot product stay free; GCC 12 does not form it by
@@ -40,31 +50,8 @@ MILLRACE_INLINE __m512i DotBroadcast(__m512i acc, __m512i codes, const int8_t* x
   return acc;
 }
 
-// acc[8 r + c] += the dot products of kDwords dwords of codes of panel r with column c. Each
-// activation is loaded once for both panels: one panel alone keeps the load ports busier than the
-// dot product's.
-template <int kDwords>
-MILLRACE_INLINE void DotTwoPanels(const uint8_t* first, const uint8_t* second, const int8_t* x,
-                                  __m512i acc[16]) {
-#pragma GCC unroll 8
-  for (int t = 0; t < kDwords; ++t) {
-    const __m512i w0 = _mm512_loadu_si512(first + 64 * t);
-    const __m512i w1 = _mm512_loadu_si512(second + 64 * t);
-#pragma GCC unroll 8
-    for (int c = 0; c < 8; ++c) {
-      const __m512i b =
-          _mm512_set1_epi32(*reinterpret_cast<const AliasedInt*>(x + 4 * (8 * t + c)));
-      acc[c] = _mm512_dpbusd_epi32(acc[c], w0, b);
-      acc[8 + c] = _mm512_dpbusd_epi32(acc[8 + c], w1, b);
-    }
-  }
-}
-
-MILLRACE_INLINE __m512i DotPairsBroadcast(__m512i acc, __m512i pairs, const int16_t* x) {
-  asm("vpdpwssd %2%{1to16%}, %1, %0"
-      : "+v"(acc)
-      : "v"(pairs), "m"(*reinterpret_cast<const AliasedInt*>(x)));
-  return acc;
+MILLRACE_INLINE __m512i BroadcastDword(const void* p) {
+  return _mm512_set1_epi32(*static_cast<const AliasedInt*>(p));
 }
 
 MILLRACE_INLINE __m512i Load(const void* p) { return _mm512_loadu_si512(p); }
@@ -72,33 +59,99 @@ MILLRACE_INLINE __m512 LoadHalves(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
+// acc [P][C] += `kDwords` dwords of codes of P panels, codes_at(p, t), times C columns of x
+// [dword][C][4]. With several panels each activation is loaded once for all; one panel takes it as
+// a memory operand.
+template <int P, int C, int kDwords, class CodesAt>
+MILLRACE_INLINE void DotDwords(const CodesAt& codes_at, const int8_t* x, __m512i acc[P * C]) {
+  // Few sums alone would wait for the dot product's latency: two chains each.
+  constexpr int kChains = P * C <= 4 ? 2 : 1;
+  __m512i chain[kChains * P * C];
+#pragma GCC unroll 12
+  for (int i = 0; i < P * C; ++i) {
+    chain[i] = acc[i];
+    if (kChains == 2) chain[(kChains - 1) * P * C + i] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kDwords; ++t) {
+    __m512i codes[P];
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) codes[p] = codes_at(p, t);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const int8_t* at = x + 4 * (t * C + c);
+      const int to = t % kChains * P * C + c;
+      if constexpr (P == 1) {
+        chain[to] = DotBroadcast(chain[to], codes[0], at);
+      } else {
+        const __m512i b = BroadcastDword(at);
+#pragma GCC unroll 3
+        for (int p = 0; p < P; ++p) {
+          chain[to + p * C] = _mm512_dpbusd_epi32(chain[to + p * C], codes[p], b);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < P * C; ++i) {
+    acc[i] = kChains == 2 ? _mm512_add_epi32(chain[i], chain[(kChains - 1) * P * C + i]) : chain[i];
+  }
+}
+
+// Where dot products start: code w + 2^kShift stands for w, so from -2^kShift times the sum of each
+// column's activations; with kNoOffset from 0.
+constexpr int kNoOffset = -1;
+template <int P, int C, int kShift>
+MILLRACE_INLINE void StartDots(const int32_t* minus_sums, __m512i acc[P * C]) {
+#pragma GCC unroll 4
+  for (int c = 0; c < C; ++c) {
+    const __m512i start = kShift == kNoOffset ? _mm512_setzero_si512()
+                                              : _mm512_slli_epi32(_mm512_set1_epi32(minus_sums[c]),
+                                                                  kShift == kNoOffset ? 0 : kShift);
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) acc[p * C + c] = start;
+  }
+}
+
+// The compiler computes v before it goes on: left alone, it puts sums off until registers run out.
+template <class Vector>
+MILLRACE_INLINE void KeepHere(Vector& v) {
+  asm volatile("" : "+v"(v));
+}
+
+// total [P][C] += acc times each panel's integer scale `s`.
+template <int P, int C, class Header>
+MILLRACE_INLINE void AddScaled(const Header* header, int s, const __m512i acc[P * C],
+                               __m512i total[P * C]) {
+#pragma GCC unroll 12
+  for (int i = 0; i < P * C; ++i) {
+    total[i] = _mm512_add_epi32(total[i], _mm512_mullo_epi32(acc[i], header[i / C].scale[s]));
+    KeepHere(total[i]);
+  }
+}
+
+template <int N>
+MILLRACE_INLINE void Zero(__m512i v[N]) {
+#pragma GCC unroll 12
+  for (int i = 0; i < N; ++i) v[i] = _mm512_setzero_si512();
+}
+
 // y += g * scale for one column.
 MILLRACE_INLINE void AddGroup(float* y, __m512 g, float scale) {
   _mm512_store_ps(y, _mm512_fmadd_ps(g, _mm512_set1_ps(scale), _mm512_load_ps(y)));
-}
-
-MILLRACE_INLINE void StoreRows(const PanelArgs& a, const float* y, int64_t first, int64_t count) {
-  const __mmask16 mask = static_cast<__mmask16>((1u << a.valid_rows) - 1u);
-  for (int64_t c = 0; c < count; ++c) {
-    _mm512_mask_storeu_ps(a.y + (first + c) * a.y_stride, mask, _mm512_load_ps(y + c * kLanes));
-  }
 }
 
 MILLRACE_INLINE void Clear(float* y, int64_t count) {
   for (int64_t c = 0; c < count; ++c) _mm512_store_ps(y + c * kLanes, _mm512_setzero_ps());
 }
 
-// Asks for lines of packed weights ahead of their use, a few per sub-block: a whole group's at once
-// would overrun the queue of misses, and the barrier keeps the compiler from gathering them. T1
-// (second-level cache) is measured better for the formats that read a line several times in a
-// group, T0 for the others.
-template <int kLines, _mm_hint kHint>
-MILLRACE_INLINE void PrefetchLines(const uint8_t* line) {
-#pragma GCC unroll 9
-  for (int i = 0; i < kLines; ++i) {
-    _mm_prefetch(reinterpret_cast<const char*>(line + kPrefetchBytes + i * 64), kHint);
+MILLRACE_INLINE void StoreRows(const PanelArgs& a, const float* y, int64_t first, int64_t count,
+                               int64_t panel, int64_t valid_rows) {
+  const __mmask16 mask = static_cast<__mmask16>((1u << valid_rows) - 1u);
+  for (int64_t c = 0; c < count; ++c) {
+    _mm512_mask_storeu_ps(a.y + (first + c) * a.y_stride + panel * kLanes, mask,
+                          _mm512_load_ps(y + c * kLanes));
   }
-  asm volatile("" ::: "memory");
 }
 
 // Where one group of one tile begins in the activations' arrays.
@@ -119,168 +172,210 @@ MILLRACE_INLINE TileGroup TileGroupAt(const PanelArgs& a, int64_t first, int64_t
           a.tile_scales + first * a.groups + group * tile_columns};
 }
 
-// One tile of columns: every group is unpacked in registers.
-template <class Format, int C>
-__attribute__((noinline)) void FewColumns(const PanelArgs& a, int64_t first) {
-  alignas(64) float y[C * kLanes];
-  Clear(y, C);
-  for (int64_t group = 0; group < a.groups; ++group) {
-    typename Format::Header header;
-    Format::ExpandHeader(a, group, header);
-    Format::template Group<C>(header, Format::PackedCodes(a, group),
-                              TileGroupAt(a, first, C, group), y);
-  }
-  StoreRows(a, y, first, C);
-}
-
-// One group of a panel, expanded to bytes: [sub-block][dword][16][4], in the order of K.
-struct ExpandedCodes {
-  const uint8_t* codes;
-  MILLRACE_INLINE void Prefetch(int) const {}
-};
-
-// One group of a panel, expanded.
+// Lines of packed weights to ask for ahead of their use, a few per sub-block: a whole group's at
+// once would overrun the queue of misses and hold up the loads behind them.
+//
+// All of one panel's next lines: the number per sub-block is known to the compiler, which matters
+// where a group is met by a single activation row.
 template <class Format>
-struct ExpandedGroup {
-  typename Format::Header header;
-  const uint8_t* codes;
-};
-
-template <class Format, int C>
-__attribute__((noinline)) void ExpandedTile(const PanelArgs& a, int64_t group,
-                                            const ExpandedGroup<Format>& w, int64_t first,
-                                            float* y) {
-  Format::template Group<C>(w.header, typename Format::Expanded{w.codes},
-                            TileGroupAt(a, first, C, group), y);
-}
-
-template <class Format>
-MILLRACE_INLINE void ExpandedTileOf(int64_t tile_columns, const PanelArgs& a, int64_t group,
-                                    const ExpandedGroup<Format>& w, int64_t first, float* y) {
-  using Tile = void (*)(const PanelArgs&, int64_t, const ExpandedGroup<Format>&, int64_t, float*);
-  static constexpr Tile kTiles[] = {ExpandedTile<Format, 1>, ExpandedTile<Format, 2>,
-                                    ExpandedTile<Format, 3>, ExpandedTile<Format, 4>,
-                                    ExpandedTile<Format, 5>, ExpandedTile<Format, 6>,
-                                    ExpandedTile<Format, 7>, ExpandedTile<Format, 8>};
-  kTiles[tile_columns - 1](a, group, w, first, y);
-}
-
-// Columns [first, first + count), count <= kMostColumns: each group is expanded once, then met by
-// all tiles.
-template <class Format>
-__attribute__((noinline)) void ManyColumns(const PanelArgs& a, int64_t first, int64_t count) {
-  alignas(64) uint8_t codes[256 * kLanes];
-  alignas(64) float y[kMostColumns * kLanes];
-  ExpandedGroup<Format> w;
-  Clear(y, count);
-  for (int64_t group = 0; group < a.groups; ++group) {
-    Format::ExpandHeader(a, group, w.header);
-    w.codes = Format::ExpandCodes(a, group, codes);
-    for (int64_t c = 0; c < count; c += kTileColumns) {
-      const int64_t width = count - c < kTileColumns ? count - c : kTileColumns;
-      ExpandedTileOf<Format>(width, a, group, w, first + c, y + c * kLanes);
-    }
-  }
-  StoreRows(a, y, first, count);
-}
-
-// Lines of both panels to ask for ahead of their use while a tile is computed.
-struct LinesAhead {
+struct PanelAhead {
   const uint8_t* first;
-  const uint8_t* second;
-  int64_t lines;
-
-  // Those of sub-block s of `count`: a few at a time, or they would overrun the queue of misses and
-  // hold up the loads behind them.
-  MILLRACE_INLINE void Ask(int64_t s, int64_t count) const {
-    for (int64_t i = lines * s / count; i < lines * (s + 1) / count; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(first + i * 64), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(second + i * 64), _MM_HINT_T0);
+  MILLRACE_INLINE void Ask(int s) const {
+    constexpr int64_t kLines = (Format::kGroupBytes + 63) / 64;
+    constexpr int64_t kEach = (kLines + Format::kSubBlocks - 1) / Format::kSubBlocks;
+    if (kEach * Format::kSubBlocks >= kLines + kEach && s * kEach >= kLines) return;
+#pragma GCC unroll 9
+    for (int64_t i = 0; i < kEach; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(first + (s * kEach + i) * 64), Format::kHint);
     }
+    asm volatile("" ::: "memory");  // keeps the compiler from gathering them
   }
 };
 
-// The share of tile `tile` of `tiles` in the lines that a later group of both panels needs.
-template <class Format>
-MILLRACE_INLINE LinesAhead ShareAhead(const PanelArgs& a, const PanelArgs& next, int64_t group,
-                                      int64_t tile, int64_t tiles) {
-  constexpr int64_t kLines = (Format::kGroupBytes + 63) / 64;
-  const int64_t begin = kLines * tile / tiles, end = kLines * (tile + 1) / tiles;
-  const int64_t panel_bytes = next.panel - a.panel;
-  int64_t at = Format::GroupAt(a, group) - a.panel + kPrefetchBytes + begin * 64;
-  // What lies behind a panel's end is its neighbour in the pair: the line that will be needed is a
-  // panel further.
-  if (at >= panel_bytes) at += panel_bytes;
-  return {a.panel + at, next.panel + at, end - begin};
-}
-
-template <class Format>
-__attribute__((noinline)) void ExpandedPairTile(const PanelArgs& a, int64_t group,
-                                                const ExpandedGroup<Format> w[2],
-                                                const LinesAhead& ahead, int64_t first, float* y0,
-                                                float* y1) {
-  Format::GroupPair(w[0].header, w[1].header, w[0].codes, w[1].codes,
-                    TileGroupAt(a, first, kTileColumns, group), ahead, y0, y1);
-}
-
-// ManyColumns for two panels. A last tile of fewer columns is computed panel by panel.
-template <class Format>
-__attribute__((noinline)) void ManyColumnsPair(const PanelArgs& a, const PanelArgs& next,
-                                               int64_t first, int64_t count) {
-  alignas(64) uint8_t codes[2][256 * kLanes + 320];
-  alignas(64) float y[2][kMostColumns * kLanes];
-  ExpandedGroup<Format> w[2];
-  Clear(y[0], count);
-  Clear(y[1], count);
-  for (int64_t group = 0; group < a.groups; ++group) {
-    Format::ExpandHeader(a, group, w[0].header);
-    Format::ExpandHeader(next, group, w[1].header);
-    w[0].codes = Format::ExpandCodes(a, group, codes[0]);
-    w[1].codes = Format::ExpandCodes(next, group, codes[1]);
-    const int64_t tiles = (count + kTileColumns - 1) / kTileColumns;
-    int64_t c = 0;
-    for (; c + kTileColumns <= count; c += kTileColumns) {
-      const LinesAhead ahead = ShareAhead<Format>(a, next, group, c / kTileColumns, tiles);
-      ExpandedPairTile<Format>(a, group, w, ahead, first + c, y[0] + c * kLanes, y[1] + c * kLanes);
+// Some of the next lines of P panels: the same number in each sub-block of a tile, so that the
+// branch is foreseen.
+template <int P>
+struct TileAhead {
+  const uint8_t* first;
+  int64_t panel_bytes;
+  int64_t lines;  // per sub-block and panel
+  MILLRACE_INLINE void Ask(int s) const {
+    for (int64_t i = 0; i < lines; ++i) {
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) {
+        _mm_prefetch(reinterpret_cast<const char*>(first + (s * lines + i) * 64 + p * panel_bytes),
+                     _MM_HINT_T0);
+      }
     }
-    if (c == count) continue;
-    ExpandedTileOf<Format>(count - c, a, group, w[0], first + c, y[0] + c * kLanes);
-    ExpandedTileOf<Format>(count - c, next, group, w[1], first + c, y[1] + c * kLanes);
+    asm volatile("" ::: "memory");
   }
-  StoreRows(a, y[0], first, count);
-  StoreRows(next, y[1], first, count);
+};
+
+// What tile `tile` of `tiles` asks for, of the lines that a later group of the P panels needs. With
+// more sub-blocks than lines, some tiles ask for one line in each and the others for none.
+template <class Format, int P>
+MILLRACE_INLINE TileAhead<P> ShareAhead(const PanelArgs& a, int64_t group, int64_t tile,
+                                        int64_t tiles) {
+  constexpr int64_t kLines = (Format::kGroupBytes + 63) / 64;
+  const int64_t each = (kLines + tiles * Format::kSubBlocks - 1) / (tiles * Format::kSubBlocks);
+  const int64_t per_tile = each * Format::kSubBlocks;
+  const int64_t asking = (kLines + per_tile - 1) / per_tile;  // tiles
+  const int64_t begin = tile * asking / tiles, end = (tile + 1) * asking / tiles;
+  int64_t at =
+      Format::GroupAt(a, group) - a.panel + kPrefetchBytes / P / 64 * 64 + begin * per_tile * 64;
+  // What lies behind a panel's end is its neighbour among the P: the line that will be needed is
+  // P - 1 panels further.
+  if (at >= a.panel_bytes) at += (P - 1) * a.panel_bytes;
+  return {a.panel + at, a.panel_bytes, end > begin ? each : 0};
 }
 
+// One group of P panels, as all tiles meet it.
+template <class Format, int P>
+struct PanelGroup {
+  typename Format::Header header[P];
+  typename Format::Packed packed[P];
+  uint8_t* codes;  // of panel p at p * kCodesStride, [dword][16][4] in the order of K
+};
+// Not a multiple of 4096, which would put the panels into the same sets of the cache.
+constexpr int64_t kCodesStride = 256 * kLanes + 320;
+constexpr int64_t kYStride = (kMostColumns + 5) * kLanes;
+
+// Codes that an earlier tile unpacked.
 template <class Format>
-void IntegerPair(const PanelArgs& both) {
-  PanelArgs a = both, next = both;
-  a.valid_rows = kLanes;
-  next.panel = both.next_panel;
-  next.y += kLanes;
-  for (int64_t first = 0; first < a.m; first += kMostColumns) {
-    const int64_t rest = a.m - first;
-    ManyColumnsPair<Format>(a, next, first, rest < kMostColumns ? rest : kMostColumns);
+struct Expanded {
+  static constexpr bool kInOrder = true;  // Dword(i) of the group, which needs no constants
+  const uint8_t* codes;
+  MILLRACE_INLINE __m512i Dword(int i) const { return _mm512_load_si512(codes + i * 64); }
+  template <int kPart>
+  MILLRACE_INLINE __m512i Codes(int outer, int t) const {
+    return Dword((outer * Format::kParts + kPart) * 8 + t);
+  }
+};
+
+// Unpacks codes and keeps them for the later tiles.
+template <class Format>
+struct Expanding {
+  static constexpr bool kInOrder = false;
+  typename Format::Packed packed;
+  uint8_t* codes;
+  template <int kPart>
+  MILLRACE_INLINE __m512i Codes(int outer, int t) const {
+    const __m512i v = packed.template Codes<kPart>(outer, t);
+    _mm512_store_si512(codes + ((outer * Format::kParts + kPart) * 8 + t) * 64, v);
+    return v;
+  }
+};
+
+enum class From { kPacked, kExpanding, kExpanded };
+
+template <class Format, int P, int C, From kFrom, class Ahead>
+__attribute__((noinline)) void RunTile(const PanelArgs& a, int64_t group,
+                                       const PanelGroup<Format, P>& w, const Ahead& ahead,
+                                       int64_t first, float* y) {
+  const TileGroup tile = TileGroupAt(a, first, C, group);
+  if constexpr (kFrom == From::kPacked) {
+    Format::template Group<P, C>(w.header, w.packed, tile, ahead, y, kYStride);
+  } else if constexpr (kFrom == From::kExpanding) {
+    Expanding<Format> source[P];
+    for (int p = 0; p < P; ++p) source[p] = {w.packed[p], w.codes + p * kCodesStride};
+    Format::template Group<P, C>(w.header, source, tile, ahead, y, kYStride);
+  } else {
+    Expanded<Format> source[P];
+    for (int p = 0; p < P; ++p) source[p] = {w.codes + p * kCodesStride};
+    Format::template Group<P, C>(w.header, source, tile, ahead, y, kYStride);
   }
 }
 
-template <class Format>
-void IntegerPanel(const PanelArgs& a) {
-  using Few = void (*)(const PanelArgs&, int64_t);
-  static constexpr Few kFew[] = {
-      FewColumns<Format, 1>, FewColumns<Format, 2>, FewColumns<Format, 3>, FewColumns<Format, 4>,
-      FewColumns<Format, 5>, FewColumns<Format, 6>, FewColumns<Format, 7>, FewColumns<Format, 8>};
-  // Up to two tiles, unpacking each time is quicker than writing the codes out; the second tile
-  // finds the panel cached.
-  if (a.m <= kFewRows) {
-    for (int64_t first = 0; first < a.m; first += kTileColumns) {
-      const int64_t rest = a.m - first;
-      kFew[(rest < kTileColumns ? rest : kTileColumns) - 1](a, first);
+template <class Format, int P, From kFrom, class Ahead>
+MILLRACE_INLINE void RunTileOf(int64_t columns, const PanelArgs& a, int64_t group,
+                               const PanelGroup<Format, P>& w, const Ahead& ahead, int64_t first,
+                               float* y) {
+  static_assert(kTileColumns == 4);
+  switch (columns) {
+    case 1:
+      return RunTile<Format, P, 1, kFrom>(a, group, w, ahead, first, y);
+    case 2:
+      return RunTile<Format, P, 2, kFrom>(a, group, w, ahead, first, y);
+    case 3:
+      return RunTile<Format, P, 3, kFrom>(a, group, w, ahead, first, y);
+    default:
+      return RunTile<Format, P, 4, kFrom>(a, group, w, ahead, first, y);
+  }
+}
+
+// All tiles of columns [first, first + count) times one group: the first tile unpacks the codes and
+// leaves them to the others, if there are any.
+template <class Format, int P>
+MILLRACE_INLINE void RunTiles(const PanelArgs& a, int64_t group, const PanelGroup<Format, P>& w,
+                              int64_t first, int64_t count, float* y) {
+  constexpr From kFirst = Format::kBytes ? From::kPacked : From::kExpanding;
+  constexpr From kLater = Format::kBytes ? From::kPacked : From::kExpanded;
+  const int64_t tiles = (count + kTileColumns - 1) / kTileColumns;
+  if (tiles == 1) {
+    if constexpr (P == 1) {
+      const PanelAhead<Format> ahead = {Format::GroupAt(a, group) + kPrefetchBytes};
+      RunTileOf<Format, P, From::kPacked>(count, a, group, w, ahead, first, y);
+    } else {
+      RunTileOf<Format, P, From::kPacked>(count, a, group, w, ShareAhead<Format, P>(a, group, 0, 1),
+                                          first, y);
     }
     return;
   }
+  RunTile<Format, P, kTileColumns, kFirst>(a, group, w, ShareAhead<Format, P>(a, group, 0, tiles),
+                                           first, y);
+  for (int64_t tile = 1; tile < tiles; ++tile) {
+    const int64_t c = tile * kTileColumns;
+    const int64_t rest = count - c;
+    RunTileOf<Format, P, kLater>(rest, a, group, w, ShareAhead<Format, P>(a, group, tile, tiles),
+                                 first + c, y + c * kLanes);
+  }
+}
+
+// P panels times the columns [first, first + count), count <= kMostColumns.
+template <class Format, int P>
+__attribute__((noinline)) void Columns(const PanelArgs& a, int64_t first, int64_t count) {
+  alignas(64) uint8_t codes[P * kCodesStride];
+  alignas(64) float y[P * kYStride];
+  PanelGroup<Format, P> w;
+  w.codes = codes;
+  PanelArgs panel = a;
+  for (int p = 0; p < P; ++p) Clear(y + p * kYStride, count);
+  for (int64_t group = 0; group < a.groups; ++group) {
+    for (int p = 0; p < P; ++p) {
+      panel.panel = a.panel + p * a.panel_bytes;
+      Format::ExpandHeader(panel, group, w.header[p]);
+      w.packed[p] = Format::PackedCodes(panel, group);
+    }
+    RunTiles<Format, P>(a, group, w, first, count, y);
+  }
+  for (int p = 0; p < P; ++p) {
+    StoreRows(a, y + p * kYStride, first, count, p, p + 1 < P ? kLanes : a.valid_rows);
+  }
+}
+
+// Panel p of several by itself.
+MILLRACE_INLINE PanelArgs OnePanel(const PanelArgs& a, int64_t p) {
+  PanelArgs one = a;
+  one.panel += p * a.panel_bytes;
+  one.y += p * kLanes;
+  one.valid_rows = p + 1 < a.panels ? kLanes : a.valid_rows;
+  one.panels = 1;
+  return one;
+}
+
+// Any number of panels. Few activation rows wait for memory, which delivers one stream of weights
+// quicker than three: bytes up to four rows, codes to unpack up to three.
+template <class Format>
+void IntegerPanels(const PanelArgs& a) {
+  constexpr int64_t kLeastRows = Format::kBytes ? 5 : 4;
   for (int64_t first = 0; first < a.m; first += kMostColumns) {
     const int64_t rest = a.m - first;
-    ManyColumns<Format>(a, first, rest < kMostColumns ? rest : kMostColumns);
+    const int64_t count = rest < kMostColumns ? rest : kMostColumns;
+    if (a.panels == kPanelsTogether && count >= kLeastRows) {
+      Columns<Format, kPanelsTogether>(a, first, count);
+      continue;
+    }
+    for (int64_t p = 0; p < a.panels; ++p) Columns<Format, 1>(OnePanel(a, p), first, count);
   }
 }
 

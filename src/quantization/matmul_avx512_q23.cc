@@ -14,30 +14,28 @@ MILLRACE_INLINE __m512i Crumbs(const uint8_t* codes, int h, int t) {
 }
 
 // Codes 0 to 3 and minimums per 16.
-struct Q2_K {
+struct Q2_K : Sixteens<kNoOffset> {
+  static constexpr int64_t kGroupBytes = kQ2KGroupBytes;
   struct Header : SixteensHeader {
     __m512i min[16];  // int32 per row, below 16: as a pair of int16, the high one is zero
     __m512 dmin;
   };
-  using Expanded = SixteensExpanded;
   struct Packed {
+    static constexpr bool kInOrder = false;
     const uint8_t* group;
-    // 16 * 2 lines cover a group's 21.
-    MILLRACE_INLINE void Prefetch(int sub_block) const {
-      if (sub_block * 2 * 64 < kQ2KGroupBytes) {
-        PrefetchLines<2, _MM_HINT_T1>(group + sub_block * 2 * 64);
-      }
-    }
     template <int kQuarter>
     MILLRACE_INLINE __m512i Codes(int h, int t) const {
       return Crumbs<kQuarter>(group + kQ2Codes, h, t);
     }
   };
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    return {a.panel + group * kQ2KGroupBytes};
+    return {GroupAt(a, group)};
   }
   MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    const uint8_t* p = a.panel + group * kQ2KGroupBytes;
+    const uint8_t* p = GroupAt(a, group);
     header.d = LoadHalves(p + kAffineD);
     header.dmin = LoadHalves(p + kAffineMin);
 #pragma GCC unroll 16
@@ -48,48 +46,45 @@ struct Q2_K {
       header.min[s] = _mm512_srli_epi32(both, 4);
     }
   }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSixteens(PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    __m512i total[C];
-    SixteensTotal<C, 0>(header, source, tile, total);
-#pragma GCC unroll 8
+  template <int P, int C, class Source, class Ahead>
+  MILLRACE_INLINE static void Group(const Header* header, const Source* source,
+                                    const TileGroup& tile, const Ahead& ahead, float* y,
+                                    int64_t y_stride) {
+    __m512i total[P * C];
+    SixteensTotal<P, C, kNoOffset>(header, source, tile, ahead, total);
+#pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       // Of a negated sum over 16, the low half is the sum and the high half meets a zero.
-      __m512i minus_mins = _mm512_setzero_si512();
+      __m512i minus_mins[P];
+      Zero<P>(minus_mins);
 #pragma GCC unroll 16
       for (int s = 0; s < 16; ++s) {
-        minus_mins =
-            DotPairsBroadcast(minus_mins, header.min[s],
-                              reinterpret_cast<const int16_t*>(tile.minus_sums16 + s * C + c));
+        const __m512i minus_sum = BroadcastDword(tile.minus_sums16 + s * C + c);
+#pragma GCC unroll 3
+        for (int p = 0; p < P; ++p) {
+          minus_mins[p] = _mm512_dpwssd_epi32(minus_mins[p], header[p].min[s], minus_sum);
+        }
       }
-      const __m512 g = _mm512_fmadd_ps(header.dmin, _mm512_cvtepi32_ps(minus_mins),
-                                       _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(total[c])));
-      AddGroup(y + c * kLanes, g, tile.scales[c]);
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) {
+        const __m512 g =
+            _mm512_fmadd_ps(header[p].dmin, _mm512_cvtepi32_ps(minus_mins[p]),
+                            _mm512_mul_ps(header[p].d, _mm512_cvtepi32_ps(total[p * C + c])));
+        AddGroup(y + p * y_stride + c * kLanes, g, tile.scales[c]);
+      }
     }
   }
 };
 
 // Codes 0 to 7 less 4, scales of 6 bits less 32.
-struct Q3_K {
-  using Header = SixteensHeader;
+struct Q3_K : Sixteens<2> {
   static constexpr int64_t kGroupBytes = kQ3KGroupBytes;
-  using Expanded = SixteensExpanded;
   MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
     return a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ3KGroupBytes;
   }
   struct Packed {
+    static constexpr bool kInOrder = false;
     const uint8_t* group;
-    // 16 * 2 lines cover a group's 27.
-    MILLRACE_INLINE void Prefetch(int sub_block) const {
-      if (sub_block * 2 * 64 < kQ3KGroupBytes) {
-        PrefetchLines<2, _MM_HINT_T1>(group + sub_block * 2 * 64);
-      }
-    }
     template <int kQuarter>
     MILLRACE_INLINE __m512i Codes(int h, int t) const {
       // Bit 4h + kQuarter of every byte comes to bit 2; what crosses into others is masked off.
@@ -125,28 +120,13 @@ struct Q3_K {
       }
     }
   }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSixteens(PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SixteensGroup<C, 2>(header, source, tile, y);
-  }
-  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile,
-                                        const LinesAhead& ahead, float* y0, float* y1) {
-    SixteensGroupPair<2>(h0, h1, w0, w1, tile, ahead, y0, y1);
-  }
 };
 
 }  // namespace
 
 namespace avx512 {
-void PanelQ2_K(const PanelArgs& args) { IntegerPanel<Q2_K>(args); }
-void PanelQ3_K(const PanelArgs& args) { IntegerPanel<Q3_K>(args); }
-void PairQ3_K(const PanelArgs& args) { IntegerPair<Q3_K>(args); }
+void PanelsQ2_K(const PanelArgs& args) { IntegerPanels<Q2_K>(args); }
+void PanelsQ3_K(const PanelArgs& args) { IntegerPanels<Q3_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

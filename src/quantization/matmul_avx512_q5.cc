@@ -6,13 +6,9 @@ namespace millrace {
 namespace {
 
 // Codes 0 to 31: a nibble and a bit of the block's dword of high bits.
-template <int kLines>
-struct PackedFive {
-  const uint8_t* group;
+struct Five {
   const uint8_t* blocks;
-  MILLRACE_INLINE void Prefetch(int block) const {
-    PrefetchLines<kLines, _MM_HINT_T0>(group + block * kLines * 64);
-  }
+  template <int>
   MILLRACE_INLINE __m512i Codes(int b, int t) const {
     const uint8_t* p = blocks + b * kQ5BlockBytes;
     const __m512i both = Load(p + 64 + t % 4 * 64);
@@ -28,55 +24,25 @@ struct PackedFive {
   }
 };
 
-struct Q5_0 {
-  using Header = SmallHeader;
-  using Expanded = SmallExpanded;
-  using Packed = PackedFive<6>;  // 8 * 6 lines cover a group's 44
+struct Q5_0 : Small<SmallHeader, 4, kQ50GroupBytes> {
+  using Packed = Five;
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* p = a.panel + group * kQ50GroupBytes;
-    return {p, p + kSmallCodes};
-  }
-  MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    ExpandSmallHeader(a, group, kQ50GroupBytes, header);
-  }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSmallCodes(a, group, PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SmallGroup<C, 4>(header, source, tile, y);
+    return {GroupAt(a, group) + kSmallCodes};
   }
 };
 
-struct Q5_1 {
-  using Header = SmallMinHeader;
-  using Expanded = SmallExpanded;
-  using Packed = PackedFive<6>;  // 48 lines
+struct Q5_1 : Small<SmallMinHeader, kNoOffset, kQ51GroupBytes> {
+  using Packed = Five;
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* p = a.panel + group * kQ51GroupBytes;
-    return {p, p + kSmallMinCodes};
-  }
-  MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    ExpandSmallMinHeader(a, group, kQ51GroupBytes, header);
-  }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSmallCodes(a, group, PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SmallGroup<C, kNoOffset>(header, source, tile, y);
+    return {GroupAt(a, group) + kSmallMinCodes};
   }
 };
 
 }  // namespace
 
 namespace avx512 {
-void PanelQ5_0(const PanelArgs& args) { IntegerPanel<Q5_0>(args); }
-void PanelQ5_1(const PanelArgs& args) { IntegerPanel<Q5_1>(args); }
+void PanelsQ5_0(const PanelArgs& args) { IntegerPanels<Q5_0>(args); }
+void PanelsQ5_1(const PanelArgs& args) { IntegerPanels<Q5_1>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

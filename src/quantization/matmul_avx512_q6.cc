@@ -6,8 +6,7 @@
 namespace millrace {
 namespace {
 
-struct Q6_K {
-  using Header = SixteensHeader;
+struct Q6_K : Sixteens<5> {
   static constexpr int64_t kGroupBytes = kQ6GroupBytes;
 
   MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
@@ -23,15 +22,10 @@ struct Q6_K {
     }
   }
 
-  static constexpr int64_t kLinesPerSubBlock = 4;  // 16 * 4 lines cover a group's 52
-
   // Dword t (0 to 7) of the 32 elements in quarter kQuarter of half h.
   struct Packed {
+    static constexpr bool kInOrder = false;
     const uint8_t* group;
-    MILLRACE_INLINE void Prefetch(int sub_block) const {
-      const int64_t at = sub_block * kLinesPerSubBlock * 64;
-      if (at < kQ6GroupBytes) PrefetchLines<kLinesPerSubBlock, _MM_HINT_T1>(group + at);
-    }
     template <int kQuarter>
     MILLRACE_INLINE __m512i Codes(int h, int t) const {
       const uint8_t* low_at = group + (h * 16 + kQuarter % 2 * 8 + t) * 64;
@@ -49,29 +43,12 @@ struct Q6_K {
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
     return {GroupAt(a, group)};
   }
-
-  using Expanded = SixteensExpanded;
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSixteens(PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SixteensGroup<C, 5>(header, source, tile, y);
-  }
-  MILLRACE_INLINE static void GroupPair(const Header& h0, const Header& h1, const uint8_t* w0,
-                                        const uint8_t* w1, const TileGroup& tile,
-                                        const LinesAhead& ahead, float* y0, float* y1) {
-    SixteensGroupPair<5>(h0, h1, w0, w1, tile, ahead, y0, y1);
-  }
 };
 
 }  // namespace
 
 namespace avx512 {
-void PanelQ6_K(const PanelArgs& args) { IntegerPanel<Q6_K>(args); }
-void PairQ6_K(const PanelArgs& args) { IntegerPair<Q6_K>(args); }
+void PanelsQ6_K(const PanelArgs& args) { IntegerPanels<Q6_K>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

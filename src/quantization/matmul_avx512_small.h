@@ -23,115 +23,73 @@ MILLRACE_INLINE int BlocksOf(const PanelArgs& a, int64_t group) {
   return static_cast<int>(rest < 8 ? rest : 8);
 }
 
-MILLRACE_INLINE void ExpandSmallHeader(const PanelArgs& a, int64_t group, int64_t group_bytes,
-                                       SmallHeader& header) {
-  const uint8_t* p = a.panel + group * group_bytes;
-#pragma GCC unroll 8
-  for (int b = 0; b < 8; ++b) header.d[b] = LoadHalves(p + 32 * b);
-  header.blocks = BlocksOf(a, group);
-}
-
-MILLRACE_INLINE void ExpandSmallMinHeader(const PanelArgs& a, int64_t group, int64_t group_bytes,
-                                          SmallMinHeader& header) {
-  ExpandSmallHeader(a, group, group_bytes, header);
-  const uint8_t* p = a.panel + group * group_bytes + kSmallMins;
-#pragma GCC unroll 8
-  for (int b = 0; b < 8; ++b) header.m[b] = LoadHalves(p + 32 * b);
-}
-
-constexpr int kNoOffset = -1;
-
-// Code w + 2^kShift stands for w, so the dot product starts from -2^kShift * sum(x); with kNoOffset
-// from 0.
-template <int C, int kShift, class SmallHeaderType, class Source>
-MILLRACE_INLINE void SmallGroup(const SmallHeaderType& header, const Source& source,
-                                const TileGroup& tile, float* y) {
-  constexpr int kChains = C <= 2 ? 2 : 1;
-  __m512 g[C];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) g[c] = _mm512_setzero_ps();
-#pragma GCC unroll 1
-  for (int b = 0; b < header.blocks; ++b) {
-    source.Prefetch(b);
-    __m512i acc[kChains * C];
-#pragma GCC unroll 8
+// One block of 32: g [P][C] = fma(dot, d, g), and then the minimums.
+template <int P, int C, int kShift, class SmallHeaderType, class Source, class Ahead>
+MILLRACE_INLINE void SmallBlock(const SmallHeaderType* header, const Source* source, int b,
+                                const TileGroup& tile, const Ahead& ahead, __m512 g[P * C]) {
+  ahead.Ask(b);
+  __m512i acc[P * C];
+  StartDots<P, C, kShift>(tile.minus_sums32 + b * C, acc);
+  DotDwords<P, C, 8>([&](int p, int t)
+                         MILLRACE_LAMBDA { return source[p].template Codes<0>(b, t); },
+                     tile.values + b * 32 * C, acc);
+#pragma GCC unroll 12
+  for (int i = 0; i < P * C; ++i) {
+    g[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), header[i / C].d[b], g[i]);
+    KeepHere(g[i]);
+  }
+  if constexpr (SmallHeaderType::kMins) {
+#pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      acc[c] = kShift == kNoOffset
-                   ? _mm512_setzero_si512()
-                   : _mm512_slli_epi32(_mm512_set1_epi32(tile.minus_sums32[b * C + c]),
-                                       kShift == kNoOffset ? 0 : kShift);
-      if (kChains == 2) acc[(kChains - 1) * C + c] = _mm512_setzero_si512();
-    }
-#pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) {
-      const __m512i codes = source.Codes(b, t);
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const int chain = t % kChains * C + c;
-        acc[chain] = DotBroadcast(acc[chain], codes, tile.values + 4 * ((b * 8 + t) * C + c));
-      }
-    }
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const __m512i dot =
-          kChains == 2 ? _mm512_add_epi32(acc[c], acc[(kChains - 1) * C + c]) : acc[c];
-      g[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), header.d[b], g[c]);
-      if constexpr (SmallHeaderType::kMins) {
-        const __m512i minus_sum = _mm512_set1_epi32(tile.minus_sums32[b * C + c]);
-        g[c] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(minus_sum), header.m[b], g[c]);
+      const __m512 minus_sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(tile.minus_sums32[b * C + c]));
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) {
+        g[p * C + c] = _mm512_fnmadd_ps(minus_sum, header[p].m[b], g[p * C + c]);
       }
     }
   }
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) AddGroup(y + c * kLanes, g[c], tile.scales[c]);
 }
 
-// SmallGroup<8, kShift> for two panels.
-template <int kShift, class SmallHeaderType>
-MILLRACE_INLINE void SmallGroupPair(const SmallHeaderType& h0, const SmallHeaderType& h1,
-                                    const uint8_t* w0, const uint8_t* w1, const TileGroup& tile,
-                                    const LinesAhead& ahead, float* y0, float* y1) {
-  static_assert(!SmallHeaderType::kMins && kShift != kNoOffset);
-  __m512 g[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) g[i] = _mm512_setzero_ps();
+// A format of kGroupSize bytes per group that begins with the blocks' scales (and minimums); code
+// w + 2^kShift stands for w.
+template <class SmallHeaderType, int kShift, int64_t kGroupSize>
+struct Small {
+  using Header = SmallHeaderType;
+  static constexpr int64_t kGroupBytes = kGroupSize;
+  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr bool kBytes = false;
+  static constexpr int kSubBlocks = 8, kParts = 1;
+
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
+  MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
+    const uint8_t* p = GroupAt(a, group);
+#pragma GCC unroll 8
+    for (int b = 0; b < 8; ++b) header.d[b] = LoadHalves(p + 32 * b);
+    if constexpr (Header::kMins) {
+#pragma GCC unroll 8
+      for (int b = 0; b < 8; ++b) header.m[b] = LoadHalves(p + kSmallMins + 32 * b);
+    }
+    header.blocks = BlocksOf(a, group);
+  }
+  template <int P, int C, class Source, class Ahead>
+  MILLRACE_INLINE static void Group(const Header* header, const Source* source,
+                                    const TileGroup& tile, const Ahead& ahead, float* y,
+                                    int64_t y_stride) {
+    __m512 g[P * C];
+#pragma GCC unroll 12
+    for (int i = 0; i < P * C; ++i) g[i] = _mm512_setzero_ps();
 #pragma GCC unroll 1
-  for (int b = 0; b < h0.blocks; ++b) {
-    ahead.Ask(b, h0.blocks);
-    __m512i acc[16];
-#pragma GCC unroll 8
-    for (int c = 0; c < 8; ++c) {
-      acc[c] = _mm512_slli_epi32(_mm512_set1_epi32(tile.minus_sums32[b * 8 + c]), kShift);
-      acc[8 + c] = acc[c];
+    for (int b = 0; b < header[0].blocks; ++b) {
+      SmallBlock<P, C, kShift>(header, source, b, tile, ahead, g);
     }
-    DotTwoPanels<8>(w0 + b * 512, w1 + b * 512, tile.values + b * 32 * 8, acc);
-#pragma GCC unroll 8
-    for (int c = 0; c < 8; ++c) {
-      g[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), h0.d[b], g[c]);
-      g[8 + c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[8 + c]), h1.d[b], g[8 + c]);
+#pragma GCC unroll 12
+    for (int i = 0; i < P * C; ++i) {
+      AddGroup(y + i / C * y_stride + i % C * kLanes, g[i], tile.scales[i % C]);
     }
   }
-#pragma GCC unroll 8
-  for (int c = 0; c < 8; ++c) {
-    AddGroup(y0 + c * kLanes, g[c], tile.scales[c]);
-    AddGroup(y1 + c * kLanes, g[8 + c], tile.scales[c]);
-  }
-}
-
-struct SmallExpanded : ExpandedCodes {
-  MILLRACE_INLINE __m512i Codes(int b, int t) const { return Load(codes + (b * 8 + t) * 64); }
 };
-
-// Unpacks the codes of a group to bytes.
-template <class Source>
-MILLRACE_INLINE const uint8_t* ExpandSmallCodes(const PanelArgs& a, int64_t group,
-                                                const Source& source, uint8_t* out) {
-  for (int b = 0; b < BlocksOf(a, group); ++b) {
-#pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) _mm512_store_si512(out + (b * 8 + t) * 64, source.Codes(b, t));
-  }
-  return out;
-}
 
 }  // namespace
 }  // namespace millrace

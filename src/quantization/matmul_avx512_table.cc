@@ -15,14 +15,10 @@ MILLRACE_INLINE __m512i UnsignedTable(const int8_t values[16]) {
 }
 
 // Blocks of 16 bytes: byte j holds element j (low nibble) and j + 16.
-template <int kLines, _mm_hint kHint>
-struct PackedTable {
-  const uint8_t* group;
+struct TableCodes {
   const uint8_t* codes;
   __m512i table;
-  MILLRACE_INLINE void Prefetch(int block) const {
-    PrefetchLines<kLines, kHint>(group + block * kLines * 64);
-  }
+  template <int>
   MILLRACE_INLINE __m512i Codes(int b, int t) const {
     const __m512i both = Load(codes + (b * 4 + t % 4) * 64);
     const __m512i nibbles =
@@ -31,35 +27,17 @@ struct PackedTable {
   }
 };
 
-struct IQ4_NL {
-  using Header = SmallHeader;
-  using Expanded = SmallExpanded;
-  using Packed = PackedTable<5, _MM_HINT_T0>;  // 8 * 5 lines cover a group's 36
+struct IQ4_NL : Small<SmallHeader, 7, kQ4GroupBytes> {
+  using Packed = TableCodes;
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* p = a.panel + group * kQ4GroupBytes;
-    return {p, p + kSmallCodes, UnsignedTable<7>(kIq4Values)};
-  }
-  MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    ExpandSmallHeader(a, group, kQ4GroupBytes, header);
-  }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSmallCodes(a, group, PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SmallGroup<C, 7>(header, source, tile, y);
+    return {GroupAt(a, group) + kSmallCodes, UnsignedTable<7>(kIq4Values)};
   }
 };
 
-struct MXFP4 {
-  using Header = SmallHeader;
-  using Expanded = SmallExpanded;
-  using Packed = PackedTable<5, _MM_HINT_T0>;  // 8 * 5 lines cover a group's 34
+struct MXFP4 : Small<SmallHeader, 4, kMxfp4GroupBytes> {
+  using Packed = TableCodes;
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* p = a.panel + group * kMxfp4GroupBytes;
-    return {p, p + kMxfp4Codes, UnsignedTable<4>(kMxfp4Values)};
+    return {GroupAt(a, group) + kMxfp4Codes, UnsignedTable<4>(kMxfp4Values)};
   }
   // 2^(e - 128) for sixteen rows; the two smallest are denormal.
   MILLRACE_INLINE static __m512 Scales(const uint8_t* exponents) {
@@ -72,19 +50,10 @@ struct MXFP4 {
         _mm512_mask_sllv_epi32(usual, tiny, _mm512_set1_epi32(0x00200000), e));
   }
   MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    const uint8_t* p = a.panel + group * kMxfp4GroupBytes;
+    const uint8_t* p = GroupAt(a, group);
 #pragma GCC unroll 8
     for (int b = 0; b < 8; ++b) header.d[b] = Scales(p + kLanes * b);
     header.blocks = BlocksOf(a, group);
-  }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSmallCodes(a, group, PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    SmallGroup<C, 4>(header, source, tile, y);
   }
 };
 
@@ -94,14 +63,20 @@ struct IQ4_XS {
     __m512i scale[8];  // int32 per row
     __m512 d;
   };
-  using Expanded = SmallExpanded;
-  using Packed = PackedTable<5, _MM_HINT_T0>;  // 8 * 5 lines cover a group's 34
+  using Packed = TableCodes;
+  static constexpr int64_t kGroupBytes = kIq4XsGroupBytes;
+  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr bool kBytes = false;
+  static constexpr int kSubBlocks = 8, kParts = 1;
+
+  MILLRACE_INLINE static const uint8_t* GroupAt(const PanelArgs& a, int64_t group) {
+    return a.panel + group * kGroupBytes;
+  }
   MILLRACE_INLINE static Packed PackedCodes(const PanelArgs& a, int64_t group) {
-    const uint8_t* p = a.panel + group * kIq4XsGroupBytes;
-    return {p, p + kIq4XsCodes, UnsignedTable<7>(kIq4Values)};
+    return {GroupAt(a, group) + kIq4XsCodes, UnsignedTable<7>(kIq4Values)};
   }
   MILLRACE_INLINE static void ExpandHeader(const PanelArgs& a, int64_t group, Header& header) {
-    const uint8_t* p = a.panel + group * kIq4XsGroupBytes;
+    const uint8_t* p = GroupAt(a, group);
     header.d = LoadHalves(p);
     const __m512i lows = Load(p + kIq4XsLow);
     const __m512i tops =
@@ -116,46 +91,26 @@ struct IQ4_XS {
           _mm512_sub_epi32(_mm512_or_si512(low, _mm512_slli_epi32(top, 4)), _mm512_set1_epi32(32));
     }
   }
-  MILLRACE_INLINE static const uint8_t* ExpandCodes(const PanelArgs& a, int64_t group,
-                                                    uint8_t* out) {
-    return ExpandSmallCodes(a, group, PackedCodes(a, group), out);
-  }
-  template <int C, class Source>
-  MILLRACE_INLINE static void Group(const Header& header, const Source& source,
-                                    const TileGroup& tile, float* y) {
-    constexpr int kChains = C <= 2 ? 2 : 1;
-    __m512i total[C];
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
+  template <int P, int C, class Source, class Ahead>
+  MILLRACE_INLINE static void Group(const Header* header, const Source* source,
+                                    const TileGroup& tile, const Ahead& ahead, float* y,
+                                    int64_t y_stride) {
+    __m512i total[P * C];
+    Zero<P * C>(total);
 #pragma GCC unroll 1
     for (int b = 0; b < 8; ++b) {
-      source.Prefetch(b);
-      __m512i acc[kChains * C];
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        acc[c] = _mm512_slli_epi32(_mm512_set1_epi32(tile.minus_sums32[b * C + c]), 7);
-        if (kChains == 2) acc[(kChains - 1) * C + c] = _mm512_setzero_si512();
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < 8; ++t) {
-        const __m512i codes = source.Codes(b, t);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          const int chain = t % kChains * C + c;
-          acc[chain] = DotBroadcast(acc[chain], codes, tile.values + 4 * ((b * 8 + t) * C + c));
-        }
-      }
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const __m512i dot =
-            kChains == 2 ? _mm512_add_epi32(acc[c], acc[(kChains - 1) * C + c]) : acc[c];
-        total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(dot, header.scale[b]));
-      }
+      ahead.Ask(b);
+      __m512i acc[P * C];
+      StartDots<P, C, 7>(tile.minus_sums32 + b * C, acc);
+      DotDwords<P, C, 8>([&](int p, int t)
+                             MILLRACE_LAMBDA { return source[p].template Codes<0>(b, t); },
+                         tile.values + b * 32 * C, acc);
+      AddScaled<P, C>(header, b, acc, total);
     }
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      AddGroup(y + c * kLanes, _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(total[c])),
-               tile.scales[c]);
+#pragma GCC unroll 12
+    for (int i = 0; i < P * C; ++i) {
+      AddGroup(y + i / C * y_stride + i % C * kLanes,
+               _mm512_mul_ps(header[i / C].d, _mm512_cvtepi32_ps(total[i])), tile.scales[i % C]);
     }
   }
 };
@@ -163,9 +118,9 @@ struct IQ4_XS {
 }  // namespace
 
 namespace avx512 {
-void PanelIQ4_NL(const PanelArgs& args) { IntegerPanel<IQ4_NL>(args); }
-void PanelMXFP4(const PanelArgs& args) { IntegerPanel<MXFP4>(args); }
-void PanelIQ4_XS(const PanelArgs& args) { IntegerPanel<IQ4_XS>(args); }
+void PanelsIQ4_NL(const PanelArgs& args) { IntegerPanels<IQ4_NL>(args); }
+void PanelsMXFP4(const PanelArgs& args) { IntegerPanels<MXFP4>(args); }
+void PanelsIQ4_XS(const PanelArgs& args) { IntegerPanels<IQ4_XS>(args); }
 }  // namespace avx512
 
 }  // namespace millrace

@@ -55,7 +55,8 @@ INSTANTIATE_TEST_SUITE_P(All, ExactMatMul, testing::ValuesIn(WeightMatrix::Suppo
 // Each row's result is that of the row alone, for all M, on every Isa, and that is the scalar
 // twin's.
 TEST_P(ExactMatMul, EveryMGivesTheBitsOfOneRow) {
-  const int64_t n = 48, k = 512, most = 70;
+  // Five panels: three that a kernel may take together and two by themselves.
+  const int64_t n = 80, k = 512, most = 70;
   const auto w = Pack(type(), n, k, 1);
   const auto x = RandomFloats(most * k, 2);
   const auto expected = Multiply(Isa::kScalar, one_, w, x.data(), most);

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-namespace millrace {
+#include "base/dtype.h"
 
-enum class DType : uint32_t;  // base/dtype.h
+namespace millrace {
 
 // Bytes within a packed group; see packed_layout.h.
 constexpr int64_t kSmallCodes = 256;  // blocks of 32: what follows eight vectors of d
@@ -48,25 +48,24 @@ alignas(16) constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                                  0, -1, -2, -3, -4, -6, -8, -12};
 
 constexpr int64_t kActivationGroup = 256;  // elements of K that share one activation scale
-constexpr int64_t kTileColumns = 8;        // activation rows side by side in a tile
+constexpr int64_t kTileColumns = 4;        // activation rows side by side in a tile
 
-constexpr int64_t kFewRows = 16;  // up to here, codes are unpacked in registers
-
-// One panel of weights (16 rows) times M activation rows.
+// Panels of weights (16 rows each) times M activation rows.
 //
 // Row-major activations: values [M][padded], sums [M][padded / 16], scales [M][groups], x [M] rows
-// x_stride apart. Tiles: the rows in tiles of 8, the last one having C = M mod 8 (or 8) columns. A
+// x_stride apart. Tiles: the rows in tiles of 4, the last one having C = M mod 4 (or 4) columns. A
 // tile holds values [padded / 4][C][4], and, C columns each, minus the sums over 16 [padded /
 // 16][C], minus the sums over 32 [padded / 32][C], pairs of int16 sums over 32 [groups][4][C] (of
 // the sub-blocks 0 2, 1 3, 4 6 and 5 7) and scales [groups][C]. The tiles follow each other without
-// gaps, so tile t of anything with n elements per row begins at 8 * t * n.
+// gaps, so tile t of anything with n elements per row begins at 4 * t * n.
 struct PanelArgs {
   const uint8_t* panel = nullptr;
-  const uint8_t* next_panel = nullptr;  // PairKernel: the sixteen rows after those of `panel`
-  int64_t columns = 0;                  // K
-  int64_t padded = 0;                   // K rounded up to whole groups
-  int64_t groups = 0;                   // padded / 256
-  int64_t m = 0;                        // activation rows, M
+  int64_t panels = 1;       // one after the other at `panel`; at most TypedKernel::panels
+  int64_t panel_bytes = 0;  // from one to the next
+  int64_t columns = 0;      // K
+  int64_t padded = 0;       // K rounded up to whole groups
+  int64_t groups = 0;       // padded / 256
+  int64_t m = 0;            // activation rows, M
   const float* x = nullptr;
   int64_t x_stride = 0;
   const int8_t* values = nullptr;
@@ -77,16 +76,15 @@ struct PanelArgs {
   const int32_t* tile_minus_sums32 = nullptr;
   const int16_t* tile_pairs = nullptr;
   const float* tile_scales = nullptr;
-  float* y = nullptr;  // the panel's first output column of activation row 0
+  float* y = nullptr;  // the first panel's first output column of activation row 0
   int64_t y_stride = 0;
-  int64_t valid_rows = 0;  // 1 to 16: only these outputs are written
+  int64_t valid_rows = 0;  // 1 to 16: of the last panel, only these outputs are written
 };
 using PanelKernel = void (*)(const PanelArgs& args);
-// The same for two panels, whose 16 + valid_rows outputs stand side by side from y. `kernel` is null
-// where an Isa has none; with fewer than `least_rows` activation rows two PanelKernels are quicker.
-struct PairKernel {
+struct TypedKernel {
+  DType type{};
   PanelKernel kernel = nullptr;
-  int64_t least_rows = 0;
+  int64_t panels = 1;  // that it takes together, when there are so many
 };
 
 // x [columns] to int8 values [padded] (zero after columns), scales [padded / 256] and sums [padded
@@ -100,29 +98,8 @@ using Int8PeakKernel = int64_t (*)(int64_t steps);
 
 struct MatMulKernels {
   QuantizeActivationsKernel quantize_activations = nullptr;
-  PanelKernel f32 = nullptr;
-  PanelKernel f16 = nullptr;
-  PanelKernel bf16 = nullptr;
-  PanelKernel q8_0 = nullptr;
-  PanelKernel q4_0 = nullptr;
-  PanelKernel q4_k = nullptr;
-  PanelKernel q5_k = nullptr;
-  PanelKernel q6_k = nullptr;
-  PanelKernel q4_1 = nullptr;
-  PanelKernel q5_0 = nullptr;
-  PanelKernel q5_1 = nullptr;
-  PanelKernel q2_k = nullptr;
-  PanelKernel q3_k = nullptr;
-  PanelKernel iq4_nl = nullptr;
-  PanelKernel iq4_xs = nullptr;
-  PanelKernel mxfp4 = nullptr;
-  PairKernel q8_0_pair = {};
-  PairKernel q4_0_pair = {};
-  PairKernel q4_k_pair = {};
-  PairKernel q5_k_pair = {};
-  PairKernel q6_k_pair = {};
-  PairKernel q3_k_pair = {};
   Int8PeakKernel int8_peak = nullptr;
+  TypedKernel by_type[16];  // in any order; the scalar table has them all
 };
 
 namespace scalar {
@@ -130,8 +107,9 @@ void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t
                          float* scales, int16_t* sums);
 }  // namespace scalar
 
-// The table's, or where it has none, the scalar kernel; null for a type that no kernel takes.
-PanelKernel PanelKernelFor(const MatMulKernels& kernels, DType type);
+// The table's, or where it has none, the scalar kernel; its `kernel` is null for a type that none
+// takes.
+TypedKernel KernelFor(const MatMulKernels& kernels, DType type);
 
 extern const MatMulKernels kScalarMatMulKernels;
 extern const MatMulKernels kAvx2MatMulKernels;

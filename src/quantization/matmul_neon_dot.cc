@@ -6,12 +6,15 @@ namespace millrace {
 
 const MatMulKernels kNeonDotMatMulKernels = {
     .quantize_activations = scalar::QuantizeActivations,
-    .q8_0 = IntegerPanel<Q8_0>,
-    .q4_0 = IntegerPanel<Q4_0>,
-    .q4_k = IntegerPanel<Q4_K>,
-    .q5_k = IntegerPanel<Q5_K>,
-    .q6_k = IntegerPanel<Q6_K>,
-    .iq4_nl = IntegerPanel<IQ4_NL>,
+    .by_type =
+        {
+            {DType::kQ8_0, IntegerPanel<Q8_0>},
+            {DType::kQ4_0, IntegerPanel<Q4_0>},
+            {DType::kQ4_K, IntegerPanel<Q4_K>},
+            {DType::kQ5_K, IntegerPanel<Q5_K>},
+            {DType::kQ6_K, IntegerPanel<Q6_K>},
+            {DType::kIQ4_NL, IntegerPanel<IQ4_NL>},
+        },
 };
 
 }  // namespace millrace

@@ -353,22 +353,25 @@ void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t
 
 const MatMulKernels kScalarMatMulKernels = {
     .quantize_activations = scalar::QuantizeActivations,
-    .f32 = FloatPanel<LoadF32>,
-    .f16 = FloatPanel<LoadF16>,
-    .bf16 = FloatPanel<LoadBF16>,
-    .q8_0 = IntegerPanel<Q8_0>,
-    .q4_0 = IntegerPanel<Q4_0>,
-    .q4_k = IntegerPanel<Q4_K>,
-    .q5_k = IntegerPanel<Q5_K>,
-    .q6_k = IntegerPanel<Q6_K>,
-    .q4_1 = IntegerPanel<Q4_1>,
-    .q5_0 = IntegerPanel<SmallQ5<false>>,
-    .q5_1 = IntegerPanel<SmallQ5<true>>,
-    .q2_k = IntegerPanel<Q2_K>,
-    .q3_k = IntegerPanel<Q3_K>,
-    .iq4_nl = IntegerPanel<IQ4_NL>,
-    .iq4_xs = IntegerPanel<IQ4_XS>,
-    .mxfp4 = IntegerPanel<MXFP4>,
+    .by_type =
+        {
+            {DType::kF32, FloatPanel<LoadF32>},
+            {DType::kF16, FloatPanel<LoadF16>},
+            {DType::kBF16, FloatPanel<LoadBF16>},
+            {DType::kQ8_0, IntegerPanel<Q8_0>},
+            {DType::kQ4_0, IntegerPanel<Q4_0>},
+            {DType::kQ4_K, IntegerPanel<Q4_K>},
+            {DType::kQ5_K, IntegerPanel<Q5_K>},
+            {DType::kQ6_K, IntegerPanel<Q6_K>},
+            {DType::kQ4_1, IntegerPanel<Q4_1>},
+            {DType::kQ5_0, IntegerPanel<SmallQ5<false>>},
+            {DType::kQ5_1, IntegerPanel<SmallQ5<true>>},
+            {DType::kQ2_K, IntegerPanel<Q2_K>},
+            {DType::kQ3_K, IntegerPanel<Q3_K>},
+            {DType::kIQ4_NL, IntegerPanel<IQ4_NL>},
+            {DType::kIQ4_XS, IntegerPanel<IQ4_XS>},
+            {DType::kMXFP4, IntegerPanel<MXFP4>},
+        },
 };
 
 }  // namespace millrace

@@ -1,7 +1,8 @@
-// Speed of the products: MatMul/<type>/M:<rows>/N:<outputs>/K:<inputs>/T:<threads>, best of several
-// runs with
-// --benchmark_repetitions. GMAC/s against the int8 peak (64 MAC per cycle and core), GB/s of packed
-// weights against the read bandwidth that ReadMemory measures.
+// Speed of the products: MatMul/<type>/N:<outputs>/K:<inputs>/M:<rows>/T:<threads>, best of several
+// runs with --benchmark_repetitions. GMAC/s, and int8_peak, the fraction of what the dot product of
+// bytes reaches on registers; GB/s of packed weights, and bandwidth, the fraction of what reading
+// memory reaches (up to 16 rows, whose weights come from memory). Both limits are measured at the
+// start by as many threads.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/thread_pool.h"
+#include "quantization/machine_speed.h"
 #include "quantization/matmul.h"
 #include "quantization/test_support.h"
 
@@ -21,6 +23,7 @@ using benchmark::Counter;
 
 // Enough copies that the weights come from memory, as they do while decoding.
 constexpr int64_t kColdBytes = int64_t{256} << 20;
+constexpr int64_t kMostColdRows = 16;
 
 std::vector<WeightMatrix> Copies(DType type, int64_t n, int64_t k, bool cold) {
   ThreadPool pool(1);
@@ -37,11 +40,22 @@ std::vector<WeightMatrix> Copies(DType type, int64_t n, int64_t k, bool cold) {
   return weights;
 }
 
-void BM_MatMul(benchmark::State& state, DType type, int64_t n, int64_t k) {
+// What this machine can do with that many threads.
+struct Limits {
+  double bytes_per_second = 0;
+  double int8_per_second = 0;  // multiply-adds; 0 where unknown
+};
+
+Limits MeasureLimits(int threads) {
+  ThreadPool pool(threads);
+  return {MeasureReadBandwidth(pool), MeasureInt8Peak(DetectIsa(), pool)};
+}
+
+void BM_MatMul(benchmark::State& state, DType type, int64_t n, int64_t k, const Limits limits[2]) {
   const int64_t m = state.range(0);
   ThreadPool pool(static_cast<int>(state.range(1)));
   const MatMulKernels& kernels = MatMulKernelsFor(DetectIsa());
-  const auto weights = Copies(type, n, k, m <= 16);
+  const auto weights = Copies(type, n, k, m <= kMostColdRows);
   const auto x = RandomFloats(m * k, 2);
   std::vector<float> y(static_cast<size_t>(m * n));
   Activations activations;
@@ -53,10 +67,17 @@ void BM_MatMul(benchmark::State& state, DType type, int64_t n, int64_t k) {
     benchmark::ClobberMemory();
   }
   const double runs = static_cast<double>(state.iterations());
-  state.counters["GMAC/s"] =
-      Counter(runs * static_cast<double>(m * n * k) * 1e-9, Counter::kIsRate);
-  state.counters["GB/s"] =
-      Counter(runs * static_cast<double>(weights[0].bytes()) * 1e-9, Counter::kIsRate);
+  const double products = runs * static_cast<double>(m * n * k);
+  const double bytes = runs * static_cast<double>(weights[0].bytes());
+  const Limits& most = limits[state.range(1) - 1];
+  state.counters["GMAC/s"] = Counter(products * 1e-9, Counter::kIsRate);
+  state.counters["GB/s"] = Counter(bytes * 1e-9, Counter::kIsRate);
+  if (most.int8_per_second > 0) {
+    state.counters["int8_peak"] = Counter(products / most.int8_per_second, Counter::kIsRate);
+  }
+  if (m <= kMostColdRows) {
+    state.counters["bandwidth"] = Counter(bytes / most.bytes_per_second, Counter::kIsRate);
+  }
 }
 
 void BM_Assign(benchmark::State& state) {
@@ -82,34 +103,14 @@ void BM_Pack(benchmark::State& state, DType type) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(source.size()));
 }
 
-// The read bandwidth of memory, to hold the products' GB/s against.
-void BM_ReadMemory(benchmark::State& state) {
-  const int threads = static_cast<int>(state.range(0));
-  ThreadPool pool(threads);
-  const std::vector<uint64_t> data(static_cast<size_t>(kColdBytes) / 8, 1);
-  for (auto _ : state) {
-    pool.ParallelFor(static_cast<int64_t>(data.size()), 1 << 17, [&](int64_t first, int64_t last) {
-      uint64_t sum[16] = {};
-      for (int64_t i = first; i < last; i += 16) {
-        for (int64_t j = 0; j < 16; ++j) sum[j] += data[static_cast<size_t>(i + j)];
-      }
-      for (uint64_t& s : sum) benchmark::DoNotOptimize(s);
-    });
-  }
-  state.counters["GB/s"] =
-      Counter(static_cast<double>(state.iterations()) * static_cast<double>(kColdBytes) * 1e-9,
-              Counter::kIsRate);
-}
-BENCHMARK(BM_ReadMemory)->ArgName("T")->Arg(1)->Arg(2)->UseRealTime();
-
-void RegisterAll() {
+void RegisterAll(const Limits limits[2]) {
   for (DType type : WeightMatrix::SupportedTypes()) {
     for (int64_t n : {2048, 8192}) {
       auto* b = benchmark::RegisterBenchmark(
           ("MatMul/" + std::string(NameOf(type)) + "/N:" + std::to_string(n) + "/K:2048").c_str(),
-          BM_MatMul, type, n, int64_t{2048});
+          BM_MatMul, type, n, int64_t{2048}, limits);
       b->ArgNames({"M", "T"})->UseRealTime()->Unit(benchmark::kMicrosecond);
-      for (int64_t m : {1, 4, 8, 16, 128, 512}) {
+      for (int64_t m : {1, 2, 4, 8, 16, 32, 128, 512}) {
         for (int64_t t : {1, 2}) b->Args({m, t});
       }
     }
@@ -129,7 +130,8 @@ void RegisterAll() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  millrace::RegisterAll();
+  const millrace::Limits limits[2] = {millrace::MeasureLimits(1), millrace::MeasureLimits(2)};
+  millrace::RegisterAll(limits);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
