@@ -13,6 +13,18 @@
 namespace millrace {
 namespace {
 
+// To share out a phase and to meet again costs a few microseconds, in which one thread reads some
+// 300 KiB of weights from its caches: a smaller phase is the caller's alone. Eight rows cost about
+// as much as two that come alone.
+bool IsWorthSharing(size_t weight_bytes, int64_t rows) {
+  return weight_bytes * static_cast<size_t>(8 + rows) / 8 >= size_t{300} << 10;
+}
+
+// Panels per task of a phase that reads `phase_bytes` of weights.
+int64_t TaskPanels(const WeightMatrix& w, size_t phase_bytes, int64_t rows, int threads) {
+  return IsWorthSharing(phase_bytes, rows) ? PanelsPerTask(w, threads) : w.panels();
+}
+
 // Rows handed to a thread at a time in row-wise phases.
 constexpr int64_t kRowGrain = 4;
 
@@ -154,9 +166,12 @@ void Transformer::ProjectQueriesKeysValues(int32_t layer, KvStore& kv) {
   const int64_t q_heads = HeadsPerTask(w.q), kv_heads = HeadsPerTask(w.k);
   const int64_t kv_tasks = (config_.kv_heads + kv_heads - 1) / kv_heads;
   const int64_t q_tasks = (config_.heads + q_heads - 1) / q_heads;
+  const int64_t tasks = kv_tasks + q_tasks;
+  const bool shared = IsWorthSharing(w.q.bytes() + w.k.bytes() + w.v.bytes(), rows());
   input_.SetNormalised(residual(), w.attention_norm, config_.norm_epsilon);
   pool_.ParallelFor(
-      kv_tasks + q_tasks, 1, [&](int thread) -> const Activations& { return input_.For(thread); },
+      tasks, shared ? 1 : tasks,
+      [&](int thread) -> const Activations& { return input_.For(thread); },
       [&](const Activations& input, int64_t begin, int64_t end) {
         for (int64_t task = begin; task < end; ++task) {
           if (task < kv_tasks) {
@@ -245,7 +260,7 @@ void Transformer::GateAndUp(const LayerWeights& w) {
       config_.activation == FeedForwardActivation::kSilu ? nn_.silu_multiply : nn_.gelu_multiply;
   input_.SetNormalised(residual(), w.ff_norm, config_.norm_epsilon);
   pool_.ParallelFor(
-      w.gate.panels(), PanelsPerTask(w.gate, pool_.threads()),
+      w.gate.panels(), TaskPanels(w.gate, w.gate.bytes() + w.up.bytes(), rows(), pool_.threads()),
       [&](int thread) -> const Activations& { return input_.For(thread); },
       [&](const Activations& input, int64_t begin, int64_t end) {
         MatMulPanels(matmul_, w.gate, input, gate, begin, end);
@@ -299,7 +314,7 @@ MatrixView<const float> Transformer::Logits() {
 template <class Finish>
 void Transformer::Multiply(const WeightMatrix& w, MatrixView<float> y, Finish finish) {
   pool_.ParallelFor(
-      w.panels(), PanelsPerTask(w, pool_.threads()),
+      w.panels(), TaskPanels(w, w.bytes(), rows(), pool_.threads()),
       [&](int thread) -> const Activations& { return input_.For(thread); },
       [&](const Activations& input, int64_t begin, int64_t end) {
         MatMulPanels(matmul_, w, input, y, begin, end);
