@@ -26,17 +26,6 @@ int64_t SweepRows(int64_t columns) {
   return std::clamp(rows, kTileColumns, kMostSweepRows);
 }
 
-// Panels per task: small enough to balance the threads, large enough that a task's weights (64 KiB)
-// pay for its start.
-int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
-  const int64_t even = w.panels() / (int64_t{8} * threads);
-  const int64_t worthwhile = (64 << 10) / std::max<int64_t>(w.panel_bytes(), 1) + 1;
-  const int64_t panels = std::max(std::min(even, worthwhile * 4), std::min(worthwhile, even * 2));
-  // Whole multiples of what kernels take together, so that few panels are computed one by one.
-  return panels < kWholePanels ? std::max<int64_t>(panels, 1)
-                               : (panels + kWholePanels - 1) / kWholePanels * kWholePanels;
-}
-
 // The panels [first, last), which stand one after the other at `packed`, times all rows of x.
 void SweepPanels(const TypedKernel& kernel, const WeightMatrix& w, const Activations& x,
                  MatrixView<float> y, int64_t first, int64_t last, const std::byte* packed) {
@@ -72,6 +61,17 @@ const MatMulKernels& MatMulKernelsFor(Isa isa) {
   if (isa == Isa::kNeonDot) return kNeonDotMatMulKernels;
 #endif
   return kScalarMatMulKernels;
+}
+
+// Small enough to balance the threads, large enough that a task's weights (64 KiB) pay for its
+// start.
+int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
+  const int64_t even = w.panels() / (int64_t{8} * threads);
+  const int64_t worthwhile = (64 << 10) / std::max<int64_t>(w.panel_bytes(), 1) + 1;
+  const int64_t panels = std::max(std::min(even, worthwhile * 4), std::min(worthwhile, even * 2));
+  // Whole multiples of what kernels take together, so that few panels are computed one by one.
+  return panels < kWholePanels ? std::max<int64_t>(panels, 1)
+                               : (panels + kWholePanels - 1) / kWholePanels * kWholePanels;
 }
 
 void MatMul(const MatMulKernels& kernels, ThreadPool& pool, const WeightMatrix& w,
