@@ -49,6 +49,19 @@ Figure Summarise(std::vector<double> values) {
   return {values.front(), median, values.back()};
 }
 
+// What attention took of some timed runs: seconds of all of them, and bytes of intermediate results
+// written (attention.h) in one of them.
+struct AttentionUse {
+  double seconds = 0, all_seconds = 0;
+  int64_t bytes_written = 0;
+};
+
+nlohmann::ordered_json ToJson(const AttentionUse& use, int32_t runs) {
+  return {{"seconds", use.seconds / runs},
+          {"share", use.seconds / use.all_seconds},
+          {"intermediate_bytes_written", use.bytes_written / runs}};
+}
+
 nlohmann::ordered_json ToJson(const Figure& f) {
   return {{"minimum", f.minimum}, {"median", f.median}, {"maximum", f.maximum}};
 }
@@ -91,6 +104,18 @@ class Bench {
     const TimePoint start = clock_.Now();
     Forward({0}, depth, count, count);
     return Seconds(clock_.Now() - start);
+  }
+
+  // Runs `run`, which gives tokens per second of `tokens`, and adds what attention took.
+  template <class Run>
+  double Timed(AttentionUse& use, double tokens, Run run) {
+    const ModelStatistics before = loaded_.model->statistics();
+    const double rate = run();
+    const ModelStatistics after = loaded_.model->statistics();
+    use.seconds += after.attention_seconds - before.attention_seconds;
+    use.bytes_written += after.attention_bytes_written - before.attention_bytes_written;
+    use.all_seconds += tokens / rate;
+    return rate;
   }
 
   // Random keys and values at positions [0, depth) of each sequence: what a prompt of that length
@@ -200,15 +225,33 @@ Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& 
   bench.FillDepth(batch, depth);
   nlohmann::ordered_json row = {{"prompt", prompt}, {"batch", batch}, {"depth", depth}};
   std::vector<double> prefill, decode;
+  AttentionUse warm_up, prefill_use, decode_use;
   for (int32_t i = -1; i < flags.repeat; ++i) {  // the first is a warm-up
-    const double p = prompt > 0 ? bench.Prefill(batch, prompt, depth) : 0;
-    const double d = flags.generate > 0 ? bench.Decode(batch, flags.generate, depth) : 0;
-    if (i < 0) continue;
-    prefill.push_back(p);
-    decode.push_back(d);
+    if (prompt > 0) {
+      const double p = bench.Timed(i < 0 ? warm_up : prefill_use, double{1} * batch * prompt,
+                                   [&] { return bench.Prefill(batch, prompt, depth); });
+      if (i >= 0) prefill.push_back(p);
+    }
+    if (flags.generate > 0) {
+      const double d = bench.Timed(i < 0 ? warm_up : decode_use, double{1} * batch * flags.generate,
+                                   [&] { return bench.Decode(batch, flags.generate, depth); });
+      if (i >= 0) decode.push_back(d);
+    }
   }
-  if (prompt > 0) row["prefill_tokens_per_second"] = ToJson(Summarise(prefill));
-  if (flags.generate > 0) row["decode_tokens_per_second"] = ToJson(Summarise(decode));
+  if (prompt > 0) {
+    row["prefill_tokens_per_second"] = ToJson(Summarise(prefill));
+    row["prefill_attention"] = ToJson(prefill_use, flags.repeat);
+  }
+  if (flags.generate > 0) {
+    row["decode_tokens_per_second"] = ToJson(Summarise(decode));
+    row["decode_attention"] = ToJson(decode_use, flags.repeat);
+    // As though no layer had a sliding window.
+    const double positions = flags.generate * (depth + (flags.generate + 1) / 2.0) * batch;
+    const double bytes =
+        static_cast<double>(KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type)) /
+        kBlockTokens * positions;
+    row["decode_attention"]["kv_bytes_per_second"] = bytes * flags.repeat / decode_use.seconds;
+  }
   return row;
 }
 

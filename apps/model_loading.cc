@@ -75,7 +75,7 @@ Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const M
 }
 
 // To be raised when a change gives keys or values other bits.
-constexpr int kKvRevision = 1;
+constexpr int kKvRevision = 2;
 
 std::string KvIdentity(const MappedGguf& file, const ModelFlags& flags, const LoadedModel& loaded) {
   return "file " + std::to_string(ChecksumOf(file.bytes())) + " of " +
@@ -131,7 +131,8 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
                   "instruction set: scalar, avx2, avxvnni, avx512, or on ARM neon-dot, neon-i8mm "
                   "(default: the best)")
       ->envname("MILLRACE_ISA");
-  verb.add_option("--kv-type", flags.kv_type, "KV cache element: bf16 or f32")
+  verb.add_option("--kv-type", flags.kv_type,
+                  "KV cache element: bf16, f32 or q8_0 (half of bf16, and less exact)")
       ->envname("MILLRACE_KV_TYPE")
       ->capture_default_str();
   verb.add_option("--attention", flags.attention, "flash or standard")

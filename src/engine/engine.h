@@ -57,6 +57,7 @@ struct EngineStats {
   Duration disk_block_load{};     // one block, as measured at the start
   Duration disk_block_compute{};  // of it, the time that loading saves
   DiskTierStats disk;
+  ModelStatistics model;
 };
 
 class Engine {

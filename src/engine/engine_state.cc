@@ -223,6 +223,7 @@ bool Engine::State::PublishStats() {
     progress.prefix_evictions = tree->stats().evicted;
   }
   if (disk) progress.disk = disk->stats();
+  progress.model = model->statistics();
   const std::lock_guard lock(mutex);
   queued_requests -= std::exchange(dequeued_requests, 0);
   queued_tokens -= std::exchange(dequeued_tokens, 0);

@@ -17,6 +17,8 @@ constexpr int64_t kTileRows = 128;
 // verification of drafts.
 constexpr int64_t kSplitRows = 16;
 constexpr int64_t kNotSplit = -1;
+// Tiles of at most so many rows wait for memory rather than for arithmetic.
+constexpr int64_t kPrefetchRows = 16;
 
 // A tile against chunks [first_chunk, end_chunk) of its sequence.
 struct Unit {
@@ -64,6 +66,7 @@ struct Plan {
   std::vector<Unit>
       split_tiles;  // chunks and states of each split tile as a whole: [chunk][row of the tile]
   StateBuffer partials;
+  int64_t partial_bytes = 0;
 };
 
 void AddTiles(const AttentionCall& call, int32_t index, std::vector<Unit>& units) {
@@ -110,6 +113,7 @@ void MakePlan(const AttentionCall& call, int threads, Plan& plan) {
     }
   }
   plan.partials.Reserve(partial_rows, call.head_dim());
+  plan.partial_bytes = partial_rows * (call.head_dim() + 2) * static_cast<int64_t>(sizeof(float));
   // The largest first, so that no thread is left with a large one at the end.
   std::stable_sort(plan.units.begin(), plan.units.end(),
                    [](const Unit& a, const Unit& b) { return a.work() > b.work(); });
@@ -122,13 +126,17 @@ void WriteOut(const AttentionCall& call, const QueryTile& tile, const AttentionS
     const int64_t row = sequence.first_row + tile.first_row + r / tile.heads;
     float* out = call.out.row(row) + (tile.first_head + r % tile.heads) * dim;
     call.kernels.finish(state.output + r * dim, state.sum[r], dim, out);
+    RotateBack(call, out, 1);
   }
 }
 
 AttentionTile ChunkOf(PackedTile& packed, int32_t chunk) {
   const int64_t first_block = int64_t{chunk} * kChunkBlocks;
   const int64_t blocks = BlocksFor(packed.end_visible());
-  return packed.Against(first_block, std::min(int64_t{kChunkBlocks}, blocks - first_block));
+  AttentionTile tile =
+      packed.Against(first_block, std::min(int64_t{kChunkBlocks}, blocks - first_block));
+  if (tile.rows <= kPrefetchRows) tile.next_keys = packed.KeysOf(first_block + kChunkBlocks);
+  return tile;
 }
 
 void RunUnit(const AttentionCall& call, const Unit& unit, Plan& plan) {
@@ -168,17 +176,18 @@ void MergeSplitTile(const AttentionCall& call, const Unit& whole, Plan& plan) {
 const AttentionKernels& AttentionKernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return flash_attention_internal::kAvx512;
-  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return flash_attention_internal::kAvx2;
+  if (isa == Isa::kAvxVnni) return flash_attention_internal::kAvxVnni;
+  if (isa == Isa::kAvx2) return flash_attention_internal::kAvx2;
 #else
   static_cast<void>(isa);
 #endif
   return flash_attention_internal::kScalar;
 }
 
-void FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvStore& kv,
-                    int32_t layer, const AttentionConfig& config,
-                    std::span<const AttentionRows> sequences, MatrixView<const float> q,
-                    MatrixView<float> out) {
+int64_t FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvStore& kv,
+                       int32_t layer, const AttentionConfig& config,
+                       std::span<const AttentionRows> sequences, MatrixView<const float> q,
+                       MatrixView<float> out) {
   const AttentionCall call{kernels, kv, layer, config, sequences, q, out};
   CheckAttentionCall(call);
   thread_local Plan reused_plan;
@@ -193,6 +202,7 @@ void FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvS
                        MergeSplitTile(call, plan.split_tiles[static_cast<size_t>(i)], plan);
                      }
                    });
+  return plan.partial_bytes;
 }
 
 }  // namespace millrace

@@ -42,11 +42,12 @@ struct AttentionKernels;  // a table of function pointers for one Isa
 const AttentionKernels& AttentionKernelsFor(Isa isa);
 
 // q and out: [total rows, heads * D]; row r of a sequence is position first_position + r. out is
-// overwritten.
-void FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvStore& kv,
-                    int32_t layer, const AttentionConfig& config,
-                    std::span<const AttentionRows> sequences, MatrixView<const float> q,
-                    MatrixView<float> out);
+// overwritten. Returns the bytes of intermediate results that threads write for each other: the
+// states of sequences that are split along their keys, and never a score or a probability.
+int64_t FlashAttention(const AttentionKernels& kernels, ThreadPool& pool, const KvStore& kv,
+                       int32_t layer, const AttentionConfig& config,
+                       std::span<const AttentionRows> sequences, MatrixView<const float> q,
+                       MatrixView<float> out);
 
 // The textbook: scores and probabilities of every query against every key are written to memory.
 // Returns the bytes of intermediate results written. Differs from flash attention by rounding only;

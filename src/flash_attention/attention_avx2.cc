@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
 
 #include "base/f32x16_avx2.h"
+#include "flash_attention/dots_avx2.h"
 
 namespace millrace {
 namespace {
@@ -11,6 +12,7 @@ struct Tuning {
   static constexpr int kScoreVectors = 1;
   static constexpr int kValueRows = 4;
   static constexpr int kValueVectors = 1;
+  static constexpr int kByteVectors = 1;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
 
 #include "base/f32x16_avx512.h"
+#include "flash_attention/dots_avx512.h"
 
 namespace millrace {
 namespace {
@@ -12,6 +13,7 @@ struct Tuning {
   static constexpr int kScoreVectors = 2;
   static constexpr int kValueRows = 4;
   static constexpr int kValueVectors = 4;
+  static constexpr int kByteVectors = 2;
 };
 
 }  // namespace

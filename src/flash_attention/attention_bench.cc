@@ -71,7 +71,7 @@ void RegisterAll() {
   for (Isa isa : SupportedIsas()) {
     if (isa == Isa::kScalar) continue;
     for (Method method : {Method::kFlash, Method::kStandard}) {
-      for (KvType type : {KvType::kBf16, KvType::kF32}) {
+      for (KvType type : kKvTypes) {
         for (int threads : {1, 2}) {
           const auto add = [&](const char* phase, int32_t rows, int32_t length) {
             const std::string name =

@@ -28,6 +28,10 @@ const ExactCase kCases[] = {
     {"odd_dimension", {1, 2, 18, KvType::kBf16}, 70, {}, {}},
     {"softcap", {1, 4, 32, KvType::kBf16}, 270, 3.0f, {}},
     {"narrow_window", {1, 2, 32, KvType::kBf16}, 600, {}, 19},
+    {"q8_0", {2, 2, 64, KvType::kQ8_0}, 321, {}, {}},
+    {"q8_0_wide_heads", {1, 9, 128, KvType::kQ8_0}, 300, {}, {}},
+    {"q8_0_odd_dimension", {1, 2, 18, KvType::kQ8_0}, 70, {}, {}},
+    {"q8_0_window", {1, 4, 80, KvType::kQ8_0}, 600, 3.0f, 45},
     {"wide_window", {1, 2, 32, KvType::kF32}, 600, 4.0f, 257},
 };
 

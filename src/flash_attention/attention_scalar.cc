@@ -1,4 +1,5 @@
 #include "base/f32x16_scalar.h"
+#include "flash_attention/dots_scalar.h"
 
 namespace millrace {
 namespace {
@@ -8,6 +9,7 @@ struct Tuning {
   static constexpr int kScoreVectors = 1;
   static constexpr int kValueRows = 4;
   static constexpr int kValueVectors = 1;
+  static constexpr int kByteVectors = 1;
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ struct AccuracyCase {
 
 std::vector<AccuracyCase> AccuracyCases() {
   std::vector<AccuracyCase> cases;
-  for (KvType type : {KvType::kBf16, KvType::kF32}) {
+  for (KvType type : kKvTypes) {
     for (int32_t dim : {16, 32, 64, 80, 96, 128, 256})
       cases.push_back({{2, 2, dim, type}, 70, {}, {}});
     cases.push_back({{1, 2, 10, type}, 40, {}, {}});  // no multiple of 16
@@ -35,10 +35,11 @@ std::vector<AccuracyCase> AccuracyCases() {
 }
 
 // Prints the worst error against float64, absolute and in units of its bound.
-void CheckAccuracy(Isa isa, Method method) {
+void CheckAccuracy(Isa isa, Method method, KvType type) {
   ThreadPool pool(2);
   double worst = 0, worst_ratio = 0;
   for (const AccuracyCase& c : AccuracyCases()) {
+    if (c.shape.type != type) continue;
     if (isa == Isa::kScalar && c.length > 520) continue;  // slow; bit-identical to the others
     const AttentionConfig config = TestConfig(c.shape, c.softcap, c.window);
     TestSequence s = MakeSequence(c.shape, c.length, 7);
@@ -61,8 +62,9 @@ void CheckAccuracy(Isa isa, Method method) {
       }
     }
   }
-  std::printf("%s %s: worst error %.3g, %.2f of its bound\n", std::string(NameOf(isa)).c_str(),
-              method == Method::kFlash ? "flash" : "standard", worst, worst_ratio);
+  std::printf("%s %s %s: worst error %.3g, %.2f of its bound\n", std::string(NameOf(isa)).c_str(),
+              method == Method::kFlash ? "flash" : "standard", std::string(NameOf(type)).c_str(),
+              worst, worst_ratio);
 }
 
 class AttentionTest : public testing::TestWithParam<Isa> {};
@@ -71,8 +73,97 @@ std::string TestName(const testing::TestParamInfo<Isa>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionTest, testing::ValuesIn(SupportedIsas()), TestName);
 
-TEST_P(AttentionTest, FlashIsAccurate) { CheckAccuracy(GetParam(), Method::kFlash); }
-TEST_P(AttentionTest, StandardIsAccurate) { CheckAccuracy(GetParam(), Method::kStandard); }
+TEST_P(AttentionTest, FlashIsAccurate) {
+  for (KvType type : kKvTypes) CheckAccuracy(GetParam(), Method::kFlash, type);
+}
+TEST_P(AttentionTest, StandardIsAccurate) {
+  for (KvType type : kKvTypes) CheckAccuracy(GetParam(), Method::kStandard, type);
+}
+
+// Keys and values as models have them: normally distributed, and where there are outliers, with
+// the keys of two dimensions of a head far off in all positions (Qwen2's biases do that).
+TestSequence NormalSequence(const TestShape& shape, int32_t length, float outlier) {
+  TestSequence s =
+      MakeSequence({shape.kv_heads, shape.group, shape.head_dim, KvType::kF32}, length, 11);
+  const auto normal = [](std::vector<float>& x) {
+    for (size_t i = 0; i + 1 < x.size(); i += 2) {  // Box and Muller 1958
+      const double radius = std::sqrt(-2 * std::log((1.0000001 + x[i]) / 2.0000002));
+      const double angle = 3.14159265358979 * x[i + 1];
+      x[i] = static_cast<float>(radius * std::cos(angle));
+      x[i + 1] = static_cast<float>(radius * std::sin(angle));
+    }
+  };
+  for (float& x : s.q) x /= 2;
+  for (float& x : s.k) x /= 2;
+  normal(s.q);
+  normal(s.k);
+  normal(s.v);
+  for (float& x : s.q) x *= 2;
+  for (size_t i = 3; i < s.k.size(); i += static_cast<size_t>(shape.head_dim)) {
+    s.k[i] += outlier;
+    s.k[i + 1] -= outlier;
+  }
+  return s;
+}
+
+enum class Rounding { kNone, kBf16 };
+
+// The error of the last rows' outputs, all together, relative to the norm of the exact ones.
+// `stored`: what happens to keys and values before they go into the cache.
+double RelativeError(const TestShape& shape, Method method, float outlier, Rounding stored) {
+  constexpr int32_t kLength = 1000, kRows = 30;
+  ThreadPool pool(2);
+  const AttentionConfig config = TestConfig(shape, {}, {});
+  TestSequence s = NormalSequence(shape, kLength, outlier);
+  s.blocks = Blocks(BlocksFor(kLength), 0, 1, BlocksFor(kLength));
+  TestStore store(shape, BlocksFor(kLength));
+  TestSequence written = s;
+  if (stored == Rounding::kBf16) {
+    for (float& x : written.k) x = Bf16ToF32(F32ToBf16(x));
+    for (float& x : written.v) x = Bf16ToF32(F32ToBf16(x));
+  }
+  store.Write(written, 0, kLength);
+  const std::vector<float> out = RunAttention(AttentionKernelsFor(DetectIsa()), method, pool, shape,
+                                              config, store, {{&s, kLength - kRows, kLength}});
+  double error = 0, norm = 0;
+  for (int32_t i = 0; i < kRows; ++i) {
+    const ReferenceRow row = ReferenceAttention(shape, config, s, kLength - kRows + i);
+    for (size_t j = 0; j < row.out.size(); ++j) {
+      const double d = out[static_cast<size_t>(i) * row.out.size() + j] - row.out[j];
+      error += d * d;
+      norm += row.out[j] * row.out[j];
+    }
+  }
+  return std::sqrt(error / norm);
+}
+
+// Against float64 on the numbers as they were before they went into the KV cache, so that storing
+// them counts too. The second column is bf16 storage with f32 arithmetic: what the arithmetic in
+// bf16 adds shows beside it.
+TEST(AttentionError, OfEachKvType) {
+  struct Column {
+    const char* name;
+    KvType type;
+    Rounding stored;
+    double most;
+  };
+  const Column columns[] = {{"f32", KvType::kF32, Rounding::kNone, 3e-6},
+                            {"bf16 kept, f32 sums", KvType::kF32, Rounding::kBf16, 0.01},
+                            {"bf16", KvType::kBf16, Rounding::kNone, 0.01},
+                            {"q8_0", KvType::kQ8_0, Rounding::kNone, 0.04}};
+  for (Method method : {Method::kFlash, Method::kStandard}) {
+    for (float outlier : {0.0f, 30.0f}) {
+      std::printf("%s, %s: relative error", method == Method::kFlash ? "flash" : "standard",
+                  outlier == 0.0f ? "plain keys" : "keys with outliers");
+      for (const Column& c : columns) {
+        const double error = RelativeError({2, 4, 64, c.type}, method, outlier, c.stored);
+        std::printf("  %s %.2g", c.name, error);
+        EXPECT_LT(error, (outlier == 0.0f ? 1 : 4) * c.most) << c.name;
+      }
+      std::printf("\n");
+    }
+  }
+}
 
 }  // namespace
 }  // namespace millrace

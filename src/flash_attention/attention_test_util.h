@@ -12,6 +12,7 @@
 #include "base/float16.h"
 #include "base/rng.h"
 #include "flash_attention/attention.h"
+#include "paged_kv/quantised_head.h"
 
 namespace millrace {
 
@@ -41,7 +42,7 @@ inline std::vector<float> RandomFloats(uint64_t seed, int64_t count, float scale
 struct TestSequence {
   int32_t length = 0;
   std::vector<float> q;     // [length][width]
-  std::vector<float> k, v;  // [length][kv_width], representable in the KV type
+  std::vector<float> k, v;  // [length][kv_width]; of bf16 representable in it
   std::vector<BlockId> blocks;
 };
 
@@ -147,10 +148,37 @@ struct ReferenceRow {
   std::vector<double> bound;  // of the error of f32 attention, see ReferenceAttention
 };
 
-// One head of one row in double. The bound: a score is a dot product of D terms (error (D + 4) u
-// sum |q k|, with u = 2^-24), which moves each probability relatively by twice as much; softcap
-// adds 8 u c; exponentials, sums over the keys seen and the merging of chunks add (keys + 64) u;
-// all relative to the sum of p |v|.
+inline double Norm(const float* x, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += double{x[i]} * x[i];
+  return std::sqrt(sum);
+}
+
+// Half of what a q8_0 code is worth.
+inline double HalfCode(const float* x, int32_t dim) {
+  std::vector<int8_t> codes(static_cast<size_t>(PaddedToSixteen(dim)));
+  return QuantiseHead(x, dim, codes.data()) / 2.0;
+}
+
+// How far a score may be off. A dot product of D terms in f32 has error (D + 4) u sum |q k|, with
+// u = 2^-24. Of bf16, the query is rounded too (2^-9). Of q8_0, each element of the rotated query
+// and key is off by half a code, and by Cauchy and Schwarz the sum by the norms below.
+inline double ScoreBound(const TestShape& shape, const float* q, const float* k, double magnitude) {
+  const int32_t dim = shape.head_dim;
+  double bound = (dim + 4) * 0x1p-24 * magnitude;
+  if (shape.type == KvType::kBf16) bound += 0x1p-9 * magnitude;
+  if (shape.type == KvType::kQ8_0) {
+    const double root = std::sqrt(dim), query = HalfCode(q, dim), key = HalfCode(k, dim);
+    bound += root * (Norm(q, dim) * key + Norm(k, dim) * query) + dim * query * key;
+  }
+  return bound;
+}
+
+// One head of one row in double. The bound: an error of a score moves each probability relatively
+// by twice as much; softcap adds 8 u c; exponentials, sums over the keys seen and the merging of
+// chunks add (keys + 64) u; of bf16, rounding the weights adds 2^-9, for them and for their sum;
+// all relative to the sum of p |v|. Of q8_0, a value is off by half a code in each rotated
+// dimension, and a weight by half of 1/32767 of the largest in its chunk.
 inline void ReferenceHead(const TestShape& shape, const AttentionConfig& config,
                           const TestSequence& s, int32_t position, int32_t head,
                           ReferenceRow& row) {
@@ -170,14 +198,28 @@ inline void ReferenceHead(const TestShape& shape, const AttentionConfig& config,
     }
     double score = dot * config.scale;
     if (config.softcap) score = *config.softcap * std::tanh(score / *config.softcap);
-    worst = std::max(worst, static_cast<double>(dim + 4) * kUnit * magnitude * config.scale);
+    worst = std::max(worst, ScoreBound(shape, q, k, magnitude) * config.scale);
     p.push_back(score);
   }
   const double max = *std::max_element(p.begin(), p.end());
   double sum = 0;
   for (double& x : p) sum += x = std::exp(x - max);
   const double score_error = worst + (config.softcap ? 8 * kUnit * *config.softcap : 0.0);
-  const double relative = 2 * score_error + (static_cast<double>(p.size()) + 64) * kUnit;
+  const auto keys = static_cast<double>(p.size());
+  const double relative = std::expm1(2 * score_error) + (keys + 64) * kUnit +
+                          (shape.type == KvType::kBf16 ? 2 * 0x1p-9 : 0.0);
+  double absolute = 0;  // what q8_0 adds, the same in every dimension
+  if (shape.type == KvType::kQ8_0) {
+    double largest = 0;
+    for (size_t j = 0; j < p.size(); ++j) {
+      const int64_t key = first + static_cast<int64_t>(j);
+      const double half = HalfCode(s.v.data() + key * shape.kv_width() + kv_offset, shape.head_dim);
+      absolute += p[j] * half / sum;
+      largest = std::max(largest, p[j] * 254 * half / sum);
+    }
+    absolute = std::sqrt(dim) * (absolute + keys * largest / 32767);
+    absolute *= 1 + relative;
+  }
   for (int64_t d = 0; d < dim; ++d) {
     double out = 0, magnitude = 0;
     for (size_t j = 0; j < p.size(); ++j) {
@@ -187,7 +229,7 @@ inline void ReferenceHead(const TestShape& shape, const AttentionConfig& config,
       magnitude += p[j] * std::abs(v);
     }
     row.out[static_cast<size_t>(head * dim + d)] = out / sum;
-    row.bound[static_cast<size_t>(head * dim + d)] = relative * magnitude / sum;
+    row.bound[static_cast<size_t>(head * dim + d)] = relative * magnitude / sum + absolute;
   }
 }
 

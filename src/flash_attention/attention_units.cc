@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 #include "base/check.h"
+#include "paged_kv/quantised_head.h"
 
 namespace millrace {
 
@@ -28,32 +30,81 @@ void CheckAttentionCall(const AttentionCall& call) {
   }
 }
 
+void RotateBack(const AttentionCall& call, float* out, int64_t heads) {
+  if (call.kv.type() != KvType::kQ8_0) return;
+  const int32_t dim = call.kv.shape().head_dim;
+  for (int64_t h = 0; h < heads; ++h) RotateHead(out + h * dim, dim);
+}
+
+// Rows of 8 lie together, so that a step of the dimension finds its rows side by side.
+void PackedTile::PackRow(const float* query, int64_t row) {
+  const int64_t dim = call_->head_dim();
+  const int64_t group = row / kRowGroup * kRowGroup, lane = row % kRowGroup;
+  const AttentionConfig& config = call_->config;
+  const float factor = config.softcap.has_value() ? config.scale / *config.softcap
+                                                  : config.scale * std::numbers::log2e_v<float>;
+  switch (call_->kv.type()) {
+    case KvType::kF32: {
+      float* to = q_.data() + group * dim + lane;
+      for (int64_t d = 0; d < dim; ++d) to[d * kRowGroup] = query[d] * factor;
+      break;
+    }
+    case KvType::kBf16: {
+      uint16_t* to = q_pairs_.data() + group * dim + 2 * lane;
+      for (int64_t d = 0; d < dim; d += 2) {
+        to[d * kRowGroup] = ToStoredBf16(query[d] * factor);
+        to[d * kRowGroup + 1] = ToStoredBf16(query[d + 1] * factor);
+      }
+      break;
+    }
+    case KvType::kQ8_0: {
+      const int64_t padded = PaddedToSixteen(static_cast<int32_t>(dim));
+      row_codes_.resize(static_cast<size_t>(padded));
+      const auto i = static_cast<size_t>(row);
+      q_scales_[i] = factor * QuantiseHead(query, static_cast<int32_t>(dim), row_codes_.data());
+      q_sums_[i] = std::accumulate(row_codes_.begin(), row_codes_.end(), 0);
+      int8_t* to = q_codes_.data() + group * padded + 4 * lane;
+      for (int64_t d = 0; d < padded; d += 4) {
+        std::copy_n(row_codes_.data() + d, 4, to + d * kRowGroup);
+      }
+      break;
+    }
+  }
+}
+
 void PackedTile::Pack(const AttentionCall& call, const QueryTile& tile) {
   call_ = &call;
   tile_ = tile;
   const AttentionRows& sequence = call.sequences[static_cast<size_t>(tile.sequence)];
   const int64_t dim = call.head_dim();
   const int64_t rows = tile.tile_rows();
-  const int64_t groups = (rows + kRowGroup - 1) / kRowGroup;
-  q_.Reserve(static_cast<size_t>(groups * kRowGroup * dim));
+  const int64_t room =
+      (rows + kRowGroup - 1) / kRowGroup * kRowGroup * PaddedToSixteen(static_cast<int32_t>(dim));
+  q_.Reserve(static_cast<size_t>(call.kv.type() == KvType::kF32 ? room : 0));
+  q_pairs_.Reserve(static_cast<size_t>(call.kv.type() == KvType::kBf16 ? room : 0));
+  q_codes_.Reserve(static_cast<size_t>(call.kv.type() == KvType::kQ8_0 ? room : 0));
+  q_scales_.resize(static_cast<size_t>(rows));
+  q_sums_.resize(static_cast<size_t>(rows));
   begin_.resize(static_cast<size_t>(rows));
   end_.resize(static_cast<size_t>(rows));
-  const AttentionConfig& config = call.config;
-  const float factor = config.softcap.has_value() ? config.scale / *config.softcap
-                                                  : config.scale * std::numbers::log2e_v<float>;
   first_visible_ = std::numeric_limits<int32_t>::max();
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t query = tile.first_row + row / tile.heads;
     const int64_t head = tile.first_head + row % tile.heads;
-    const float* from = call.q.row(sequence.first_row + query) + head * dim;
-    float* to = q_.data() + row / kRowGroup * kRowGroup * dim + row % kRowGroup;
-    for (int64_t d = 0; d < dim; ++d) to[d * kRowGroup] = from[d] * factor;
+    PackRow(call.q.row(sequence.first_row + query) + head * dim, row);
     const int32_t position = sequence.first_position + static_cast<int32_t>(query);
-    begin_[static_cast<size_t>(row)] = FirstVisible(config, position);
+    begin_[static_cast<size_t>(row)] = FirstVisible(call.config, position);
     end_[static_cast<size_t>(row)] = position + 1;
     first_visible_ = std::min(first_visible_, begin_[static_cast<size_t>(row)]);
     end_visible_ = position + 1;  // positions only rise
   }
+}
+
+const std::byte* PackedTile::KeysOf(int64_t block) const {
+  const AttentionRows& sequence = call_->sequences[static_cast<size_t>(tile_.sequence)];
+  const int64_t last = BlocksFor(end_visible_) - 1;
+  const BlockId id = sequence.block_table[static_cast<size_t>(std::min(block, last))];
+  return call_->kv.Keys(call_->layer, id, tile_.kv_head);
 }
 
 AttentionTile PackedTile::Against(int64_t first_block, int64_t blocks) {
@@ -73,14 +124,20 @@ AttentionTile PackedTile::Against(int64_t first_block, int64_t blocks) {
     values_[static_cast<size_t>(b)] = call_->kv.Values(call_->layer, id, tile_.kv_head);
   }
   const AttentionConfig& config = call_->config;
-  return {.q = q_.data(),
+  return {.type = call_->kv.type(),
+          .q = q_.data(),
+          .q_pairs = q_pairs_.data(),
+          .q_codes = q_codes_.data(),
+          .q_scales = q_scales_.data(),
+          .q_sums = q_sums_.data(),
           .rows = tile_.tile_rows(),
           .head_dim = call_->head_dim(),
-          .bf16 = call_->kv.type() == KvType::kBf16,
+          .padded_dim = PaddedToSixteen(call_->kv.shape().head_dim),
           .cap = config.softcap.has_value() ? *config.softcap * std::numbers::log2e_v<float> : 0.0f,
           .keys = keys_.data(),
           .values = values_.data(),
           .blocks = blocks,
+          .next_keys = nullptr,
           .begin = begin_here_.data(),
           .end = end_here_.data()};
 }

@@ -41,6 +41,9 @@ struct QueryTile {
 // The first position that a query at `position` sees.
 int32_t FirstVisible(const AttentionConfig& config, int32_t position);
 
+// Of q8_0 the output comes rotated as the values are: turns `heads` heads of [D] back.
+void RotateBack(const AttentionCall& call, float* out, int64_t heads);
+
 // Aborts unless shapes and block tables fit each other: the caller's invariant.
 void CheckAttentionCall(const AttentionCall& call);
 
@@ -52,6 +55,8 @@ class PackedTile {
   // The kernels' view of the tile against `blocks` blocks from block first_block of the sequence.
   // Valid until the next call of Pack or Against.
   AttentionTile Against(int64_t first_block, int64_t blocks);
+  // The keys of the sequence's block `block`, or of its last one.
+  const std::byte* KeysOf(int64_t block) const;
 
   int32_t first_visible() const {
     return first_visible_;
@@ -59,11 +64,18 @@ class PackedTile {
   int32_t end_visible() const { return end_visible_; }  // one past the highest
 
  private:
+  void PackRow(const float* query, int64_t row);
+
   const AttentionCall* call_ = nullptr;
   QueryTile tile_;
   int32_t first_visible_ = 0;
   int32_t end_visible_ = 0;
-  AlignedBuffer<float> q_;
+  AlignedBuffer<float> q_;  // the form that goes with the KV type is in use, see AttentionTile
+  AlignedBuffer<uint16_t> q_pairs_;
+  AlignedBuffer<int8_t> q_codes_;
+  std::vector<float> q_scales_;
+  std::vector<int32_t> q_sums_;
+  std::vector<int8_t> row_codes_;               // of one query
   std::vector<int32_t> begin_, end_;            // per tile row, positions
   std::vector<int32_t> begin_here_, end_here_;  // the same, from first_block on
   std::vector<const std::byte*> keys_, values_;

@@ -2,9 +2,10 @@
 // on.
 //
 // Invariant: what a kernel computes for one row depends only on that row, never on the other rows
-// of the call. The order of operations of a row is fixed: scores add up over d = 0, 1, ...; keys
-// are taken 32 at a time; the maximum rises once per 32; outputs add up over the keys in order of
-// position.
+// of the call. The order of operations of a row is fixed: scores add up over d = 0, 1, ... (bf16:
+// 1, 0, 3, 2, ...; q8_0: in integers); a chunk has one maximum; outputs add up over the keys in
+// order of position (bf16: 1, 0, 3, 2, ...; q8_0: in integers, of weights rounded to 15 bits of the
+// chunk's largest).
 #pragma once
 
 #include <cstddef>
@@ -20,18 +21,28 @@ inline constexpr int32_t kRowGroup = 8;  // rows packed together, see PackQuerie
 
 // Query rows of one KV head, and one chunk of its keys and values. Scores are in units of log2, so
 // queries come multiplied by scale * log2(e); with softcap c by scale / c, and `cap` = c * log2(e).
+// They come in the form that goes with the KV type; rows of 8 together.
 struct AttentionTile {
-  const float* q = nullptr;  // [ceil(rows / 8)][D][8]
+  KvType type = KvType::kBf16;        // layouts of keys and values in kv_store.h
+  const float* q = nullptr;           // f32:  [groups][D][8]
+  const uint16_t* q_pairs = nullptr;  // bf16: [groups][D/2][8][2]
+  const int8_t* q_codes = nullptr;    // q8_0: [groups][E/4][8][4], rotated as the keys are,
+  const float* q_scales = nullptr;    //       what a code is worth [rows],
+  const int32_t* q_sums = nullptr;    //       and the sum of a row's codes [rows]
   int64_t rows = 0;
   int64_t head_dim = 0;                      // D
-  bool bf16 = false;                         // KV in bf16, else f32; layouts in kv_store.h
+  int64_t padded_dim = 0;                    // E: D rounded up to a multiple of 16
   float cap = 0.0f;                          // 0: without softcap
   const std::byte* const* keys = nullptr;    // [blocks]
   const std::byte* const* values = nullptr;  // [blocks]
   int64_t blocks = 0;
-  const int32_t* begin =
-      nullptr;  // [rows]: the row sees keys begin <= j < end, counted from the first block's first;
-  const int32_t* end = nullptr;  // begin may be negative and end past the blocks
+  // What is read after this chunk's values. Unless null, memory is asked for a block ahead: for
+  // few rows, which pass over a block faster than it arrives.
+  const std::byte* next_keys = nullptr;
+  // [rows]: the row sees keys begin <= j < end, counted from the first block's first; begin may be
+  // negative and end past the blocks. Both rise from row to row.
+  const int32_t* begin = nullptr;
+  const int32_t* end = nullptr;
 };
 
 // A softmax-weighted sum in the making: per row the maximum score, the sum of 2^(score - maximum)
@@ -59,9 +70,9 @@ struct AttentionKernels {
   // Standard, step 2: probabilities [count] of one row's scores; zeros for a row of -infinity only.
   void (*probabilities)(const float* scores, int64_t count, float* out);
   // Standard, step 3: output [rows][D] = the sum of probability * value over the keys that a row
-  // sees.
+  // sees. `scratch` [32][D] is for q8_0.
   void (*weighted_values)(const AttentionTile& tile, const float* probabilities, int64_t stride,
-                          float* output);
+                          float* scratch, float* output);
 };
 
 namespace flash_attention_internal {
@@ -69,6 +80,7 @@ namespace flash_attention_internal {
 extern const AttentionKernels kScalar;
 #if defined(__x86_64__)
 extern const AttentionKernels kAvx2;
+extern const AttentionKernels kAvxVnni;
 extern const AttentionKernels kAvx512;
 #endif
 

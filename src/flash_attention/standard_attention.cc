@@ -11,7 +11,7 @@ namespace {
 
 struct StandardScratch {
   PackedTile packed;
-  AlignedBuffer<float> scores, probabilities, output;
+  AlignedBuffer<float> scores, probabilities, output, values;
 };
 
 // One (sequence, head): the whole matrices of scores and probabilities. Returns the bytes of those.
@@ -32,13 +32,16 @@ int64_t RunHead(const AttentionCall& call, int32_t index, int32_t head) {
   scratch.scores.Reserve(static_cast<size_t>(rows * columns));
   scratch.probabilities.Reserve(static_cast<size_t>(rows * columns));
   scratch.output.Reserve(static_cast<size_t>(rows * dim));
+  scratch.values.Reserve(static_cast<size_t>(kBlockTokens * dim));
   float* scores = scratch.scores.data();
   float* probabilities = scratch.probabilities.data();
   call.kernels.scores(tile, scores, columns);
   for (int64_t r = 0; r < rows; ++r) {
     call.kernels.probabilities(scores + r * columns, columns, probabilities + r * columns);
   }
-  call.kernels.weighted_values(tile, probabilities, columns, scratch.output.data());
+  call.kernels.weighted_values(tile, probabilities, columns, scratch.values.data(),
+                               scratch.output.data());
+  RotateBack(call, scratch.output.data(), rows);
   for (int64_t r = 0; r < rows; ++r) {
     std::copy_n(scratch.output.data() + r * dim, dim,
                 call.out.row(sequence.first_row + r) + head * dim);

@@ -46,6 +46,12 @@ struct ModelInfo {
   int64_t layer_macs = 0;
 };
 
+// What all calls of Forward so far took. Bytes of intermediate results: attention.h.
+struct ModelStatistics {
+  double attention_seconds = 0;
+  int64_t attention_bytes_written = 0;
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -53,6 +59,7 @@ class Model {
   // next call.
   virtual MatrixView<const float> Forward(const Batch& batch, KvStore& kv) = 0;
   virtual const ModelInfo& info() const = 0;
+  virtual ModelStatistics statistics() const { return {}; }
 };
 
 }  // namespace millrace

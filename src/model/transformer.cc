@@ -244,13 +244,11 @@ void Transformer::Attend(int32_t layer, KvStore& kv) {
   const bool local = config_.is_local[static_cast<size_t>(layer)];
   const AttentionConfig attention{config_.heads, config_.attention_scale, config_.attention_softcap,
                                   local ? config_.window : std::nullopt};
-  if (attention_ == AttentionKind::kFlash) {
-    FlashAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, queries(),
-                   attended());
-  } else {
-    StandardAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, queries(),
-                      attended());
-  }
+  const auto attend = attention_ == AttentionKind::kFlash ? FlashAttention : StandardAttention;
+  const TimePoint start = clock_.Now();
+  statistics_.attention_bytes_written += attend(attention_kernels_, pool_, kv, layer, attention,
+                                                attention_rows_, queries(), attended());
+  statistics_.attention_seconds += Seconds(clock_.Now() - start);
 }
 
 // gate = activation(Wg norm(x)) * (Wu norm(x)), in one phase (Shazeer 2020, "GLU Variants").

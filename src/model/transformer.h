@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/clock.h"
 #include "base/thread_pool.h"
 #include "flash_attention/attention.h"
 #include "model/model.h"
@@ -48,6 +49,7 @@ class Transformer : public Model {
 
   MatrixView<const float> Forward(const Batch& batch, KvStore& kv) override;
   const ModelInfo& info() const override { return info_; }
+  ModelStatistics statistics() const override { return statistics_; }
   const TransformerConfig& config() const { return config_; }
 
  private:
@@ -107,6 +109,8 @@ class Transformer : public Model {
   Rope global_rope_;
   Rope local_rope_;
   ModelInfo info_;
+  Clock clock_;
+  ModelStatistics statistics_;
 
   // The state of one Forward; buffers are reused.
   std::vector<Row> rows_;

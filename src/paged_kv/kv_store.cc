@@ -1,17 +1,32 @@
 #include "paged_kv/kv_store.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "paged_kv/quantised_head.h"
 
 namespace millrace {
 namespace {
 
-int64_t ElementBytes(KvType type) { return type == KvType::kBf16 ? 2 : 4; }
+// K or V of one (layer, block, head).
+int64_t HeadBytes(int32_t head_dim, KvType type) {
+  switch (type) {
+    case KvType::kBf16:
+      return int64_t{kBlockTokens} * head_dim * 2;
+    case KvType::kF32:
+      return int64_t{kBlockTokens} * head_dim * 4;
+    case KvType::kQ8_0:
+      return int64_t{kBlockTokens} * (PaddedToSixteen(head_dim) + 4);
+  }
+  return 0;
+}
 
 // a * b for a, b >= 0, or INT64_MAX where that overflows.
 int64_t SaturatingMultiply(int64_t a, int64_t b) {
@@ -31,27 +46,59 @@ void WriteBf16(const float* k, const float* v, int32_t dim, int32_t slot, uint16
                uint16_t* values) {
   keys += 2 * slot;
   for (int32_t d = 0; d < dim; d += 2) {
-    keys[d * kBlockTokens] = F32ToBf16(k[d]);
-    keys[d * kBlockTokens + 1] = F32ToBf16(k[d + 1]);
+    keys[d * kBlockTokens] = ToStoredBf16(k[d]);
+    keys[d * kBlockTokens + 1] = ToStoredBf16(k[d + 1]);
   }
   values += (slot / 2) * dim * 2 + slot % 2;
-  for (int32_t d = 0; d < dim; ++d) values[2 * d] = F32ToBf16(v[d]);
+  for (int32_t d = 0; d < dim; ++d) values[2 * d] = ToStoredBf16(v[d]);
+}
+
+// K [E/4][32][4] and 32 scales, V [8][E][4] and 32 scales
+void WriteQ8(const float* k, const float* v, int32_t dim, int32_t slot, std::byte* keys,
+             std::byte* values) {
+  const int32_t padded = PaddedToSixteen(dim);
+  thread_local std::vector<int8_t> codes;
+  codes.resize(static_cast<size_t>(padded));
+  const int64_t scales = int64_t{kBlockTokens} * padded + slot * 4;
+  const float key_scale = QuantiseHead(k, dim, codes.data());
+  std::memcpy(keys + scales, &key_scale, sizeof(float));
+  auto* key = reinterpret_cast<uint8_t*>(keys) + slot * 4;
+  for (int32_t d = 0; d < padded; ++d) {
+    key[d / 4 * (kBlockTokens * 4) + d % 4] =
+        static_cast<uint8_t>(codes[static_cast<size_t>(d)] + 128);
+  }
+  const float value_scale = QuantiseHead(v, dim, codes.data());
+  std::memcpy(values + scales, &value_scale, sizeof(float));
+  auto* value = reinterpret_cast<int8_t*>(values) + slot / 4 * padded * 4 + slot % 4;
+  for (int32_t d = 0; d < padded; ++d) value[d * 4] = codes[static_cast<size_t>(d)];
 }
 
 }  // namespace
 
-std::string_view NameOf(KvType type) { return type == KvType::kBf16 ? "bf16" : "f32"; }
+uint16_t ToStoredBf16(float x) { return std::fabs(x) < kSmallestBf16 ? 0 : F32ToBf16(x); }
+
+std::string_view NameOf(KvType type) {
+  switch (type) {
+    case KvType::kBf16:
+      return "bf16";
+    case KvType::kF32:
+      return "f32";
+    case KvType::kQ8_0:
+      return "q8_0";
+  }
+  return "unknown";
+}
 
 Result<KvType> ParseKvType(std::string_view name) {
-  for (KvType type : {KvType::kBf16, KvType::kF32}) {
+  for (KvType type : kKvTypes) {
     if (name == NameOf(type)) return type;
   }
-  return Error{"unknown KV type '" + std::string(name) + "': choose one of bf16, f32"};
+  return Error{"unknown KV type '" + std::string(name) + "': choose one of bf16, f32, q8_0"};
 }
 
 int64_t KvStore::BlockBytes(const KvShape& shape, KvType type) {
-  int64_t bytes = 2 * kBlockTokens * ElementBytes(type);
-  for (int32_t extent : {shape.head_dim, shape.kv_heads, shape.layers}) {
+  int64_t bytes = 2 * HeadBytes(shape.head_dim, type);
+  for (int32_t extent : {shape.kv_heads, shape.layers}) {
     bytes = SaturatingMultiply(bytes, extent);
   }
   return bytes;
@@ -87,7 +134,7 @@ KvStore::KvStore(const KvShape& shape, KvType type, int32_t blocks, MappedMemory
     : shape_(shape),
       type_(type),
       blocks_(blocks),
-      head_bytes_(int64_t{kBlockTokens} * shape.head_dim * ElementBytes(type)),
+      head_bytes_(HeadBytes(shape.head_dim, type)),
       memory_(std::move(memory)) {}
 
 int64_t KvStore::Offset(int32_t layer, BlockId block, int32_t head) const {
@@ -108,11 +155,17 @@ void KvStore::WriteHead(int32_t layer, BlockId block, int32_t slot, int32_t head
   const int32_t dim = shape_.head_dim;
   std::byte* keys = memory_.data() + Offset(layer, block, head);
   std::byte* values = keys + head_bytes_;
-  if (type_ == KvType::kBf16) {
-    WriteBf16(k, v, dim, slot, reinterpret_cast<uint16_t*>(keys),
-              reinterpret_cast<uint16_t*>(values));
-  } else {
-    WriteF32(k, v, dim, slot, reinterpret_cast<float*>(keys), reinterpret_cast<float*>(values));
+  switch (type_) {
+    case KvType::kBf16:
+      WriteBf16(k, v, dim, slot, reinterpret_cast<uint16_t*>(keys),
+                reinterpret_cast<uint16_t*>(values));
+      break;
+    case KvType::kF32:
+      WriteF32(k, v, dim, slot, reinterpret_cast<float*>(keys), reinterpret_cast<float*>(values));
+      break;
+    case KvType::kQ8_0:
+      WriteQ8(k, v, dim, slot, keys, values);
+      break;
   }
 }
 

@@ -4,7 +4,10 @@
 // (kernels.md):
 //   f32:  K [D][32],      V [32][D]
 //   bf16: K [D/2][32][2], V [16][D][2]   (the last index pairs two neighbours of the dimension
-//   summed over)
+//   summed over); magnitudes below kSmallestBf16 become 0
+//   q8_0: K [E/4][32][4] bytes that stand for byte - 128, then 32 f32 scales, one per token;
+//         V [8][E][4] signed bytes, then 32 f32 scales; E is D rounded up to a multiple of 16.
+//         Both are made by QuantiseHead (quantised_head.h).
 // A block holds [layer][head][K, V] in one piece. Memory starts zeroed, so that unwritten slots are
 // finite, and is committed when first touched, so that blocks never used cost nothing.
 #pragma once
@@ -21,10 +24,16 @@
 
 namespace millrace {
 
-enum class KvType { kBf16, kF32 };
-std::string_view NameOf(KvType type);  // "bf16", "f32"
+enum class KvType { kBf16, kF32, kQ8_0 };
+inline constexpr KvType kKvTypes[] = {KvType::kBf16, KvType::kF32, KvType::kQ8_0};
+std::string_view NameOf(KvType type);  // "bf16", "f32", "q8_0"
 Result<KvType> ParseKvType(
     std::string_view name);  // an unknown name: an error that lists the choices
+
+// With operands that are 0 or no smaller, bf16 dot products meet no subnormal number, which
+// vdpbf16ps would take for 0.
+inline constexpr float kSmallestBf16 = 0x1p-50f;
+uint16_t ToStoredBf16(float x);  // 0 below it
 
 struct KvShape {
   int32_t layers = 0;

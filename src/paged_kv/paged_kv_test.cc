@@ -104,7 +104,9 @@ TEST(BlockPool, ConservesBlocksThroughRandomSteps) {
 TEST(KvType, ParsesItsNames) {
   EXPECT_EQ(*ParseKvType("bf16"), KvType::kBf16);
   EXPECT_EQ(*ParseKvType("f32"), KvType::kF32);
-  EXPECT_EQ(ParseKvType("f16").error().message, "unknown KV type 'f16': choose one of bf16, f32");
+  EXPECT_EQ(*ParseKvType("q8_0"), KvType::kQ8_0);
+  EXPECT_EQ(ParseKvType("f16").error().message,
+            "unknown KV type 'f16': choose one of bf16, f32, q8_0");
 }
 
 constexpr KvShape kShape{3, 2, 6};

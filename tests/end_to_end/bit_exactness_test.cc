@@ -320,6 +320,11 @@ std::vector<Weights> AllWeights() {
     const bool above = type == DType::kF32 || type == DType::kQ8_0 || type == DType::kQ4_K;
     if (!kUnderSanitizer && !above) all.push_back({"llama", type});
   }
+  for (const Isa isa : SupportedIsas()) {
+    if (kUnderSanitizer && isa != DetectIsa()) continue;
+    all.push_back({"llama", DType::kQ8_0, KvType::kQ8_0, isa});
+  }
+  all.push_back({"gemma3", DType::kQ8_0, KvType::kQ8_0});
   for (const char* architecture : {"qwen2", "qwen3", "gemma3"})
     all.push_back({architecture, DType::kQ8_0, KvType::kF32});
   all.push_back({"llama", DType::kQ8_0, KvType::kF32, DetectIsa(), AttentionKind::kStandard});
