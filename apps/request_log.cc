@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -90,7 +91,9 @@ std::string RequestLine(const RequestRecord& record, LogFormat format) {
 }
 
 void SetUpLog(LogFormat format, const std::string& level) {
-  auto sink = std::make_shared<spdlog::sinks::stdout_color_sink_mt>();
+  // Flushed per message, but requests' lines in batches: under a flood of refusals, a system call
+  // for each (and a wake-up of who reads) would take time from the answers.
+  auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(std::cout);
   if (format == LogFormat::kJson) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
     formatter->add_flag<MessageMembers>('*').set_pattern(
@@ -98,9 +101,13 @@ void SetUpLog(LogFormat format, const std::string& level) {
     sink->set_formatter(std::move(formatter));
   }
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("", sink));
+  spdlog::flush_on(spdlog::level::trace);
   spdlog::register_logger(std::make_shared<spdlog::logger>(MessageMembers::kRequests, sink));
+  spdlog::get(MessageMembers::kRequests)->flush_on(spdlog::level::off);
   spdlog::set_level(spdlog::level::from_str(level));
 }
+
+void FlushRequests() { spdlog::get(MessageMembers::kRequests)->flush(); }
 
 std::function<void(const RequestRecord&)> RequestLogger(LogFormat format) {
   const char* prefix = format == LogFormat::kText ? "request " : "";

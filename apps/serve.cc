@@ -44,11 +44,11 @@ struct ServeFlags {
 std::function<uint64_t()> SystemRandom() {
   struct Source {
     std::mutex mutex;
-    std::random_device device;
+    std::mt19937_64 numbers{std::random_device()()};
   };
   return [source = std::make_shared<Source>()] {
     std::lock_guard lock(source->mutex);
-    return (static_cast<uint64_t>(source->device()) << 32) | source->device();
+    return source->numbers();
   };
 }
 
@@ -133,7 +133,8 @@ Status Serve(const ServeFlags& flags) {
                engine->config().context_length);
   LogDiskTier(*engine, flags.model);
   int signal = 0;
-  sigwait(&signals, &signal);
+  constexpr timespec kFlush{.tv_sec = 0, .tv_nsec = 100'000'000};
+  while ((signal = sigtimedwait(&signals, nullptr, &kFlush)) < 0) FlushRequests();
   const EngineStats then = engine->stats();
   spdlog::info("signal {}: {} running, {} waiting; draining for up to {} s", signal, then.running,
                then.waiting, flags.drain_timeout);

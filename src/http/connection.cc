@@ -265,6 +265,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   ClearDeadline();
   budget.Resize(parser.get().body().size());
   keep_alive_ = parser.get().keep_alive();
+  takes_trailers_ = ListContains(parser.get()[boost::beast::http::field::te], "trailers");
   co_return ToRequest(parser);
 }
 

@@ -93,6 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<error_code> Write(std::string_view bytes);
   asio::awaitable<void> LingeringClose();
   asio::awaitable<void> WaitForWake();
+  std::string Trailers(const Exchange::Output& output) const;
   std::string Head(const HttpResponse& response, std::optional<size_t> content_length) const;
 
   void StartWatching();  // for a client that goes away while its answer is made
@@ -124,6 +125,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_head_ = false;
   bool version_11_ = true;
   bool stream_started_ = false;
+  bool takes_trailers_ = false;
 };
 
 }  // namespace millrace::http_internal

@@ -96,10 +96,20 @@ asio::awaitable<error_code> Connection::WriteStreamPart(Exchange::Output& output
       bytes +=
           chunked ? fmt::format("{:x}\r\n{}\r\n", output.bytes.size(), output.bytes) : output.bytes;
     }
-    if (output.stream_finished && chunked) bytes += "0\r\n\r\n";
+    if (output.stream_finished && chunked) bytes += "0\r\n" + Trailers(output) + "\r\n";
   }
   output.bytes = std::string();
   co_return co_await Write(bytes);
+}
+
+// RFC 9110, section 6.5.1: only to those who said that they take them.
+std::string Connection::Trailers(const Exchange::Output& output) const {
+  std::string fields;
+  if (!takes_trailers_) return fields;
+  for (const HttpHeader& field : output.trailers) {
+    fields += fmt::format("{}: {}\r\n", OneLine(field.name), OneLine(field.value));
+  }
+  return fields;
 }
 
 std::string Connection::Head(const HttpResponse& response,

@@ -49,11 +49,12 @@ bool Exchange::Append(std::string_view bytes) {
   return fits;
 }
 
-bool Exchange::FinishStream() {
+bool Exchange::FinishStream(std::vector<HttpHeader> trailers) {
   std::unique_lock lock(mutex_);
   if (phase_ != Phase::kStreaming) return false;
   phase_ = Phase::kAnswered;
   output_.stream_finished = true;
+  output_.trailers = std::move(trailers);
   WakeAndUnlock(lock);
   return true;
 }
@@ -166,7 +167,9 @@ bool Responder::SendComment(std::string_view text) const {
   return handle_->exchange->Append(comment);
 }
 
-bool Responder::Close() const { return handle_->exchange->FinishStream(); }
+bool Responder::Close(std::vector<HttpHeader> trailers) const {
+  return handle_->exchange->FinishStream(std::move(trailers));
+}
 
 void Responder::OnDisconnect(std::function<void()> callback) const {
   handle_->exchange->OnDisconnect(std::move(callback));

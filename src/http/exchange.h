@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/message.h"
 
@@ -26,7 +27,7 @@ class Exchange {
   bool SendWhole(HttpResponse response);
   bool StartStream(HttpResponse head);
   bool Append(std::string_view bytes);
-  bool FinishStream();
+  bool FinishStream(std::vector<HttpHeader> trailers = {});
   void Abandon();
   void OnDisconnect(std::function<void()> callback);
   bool disconnected() const;
@@ -40,7 +41,8 @@ class Exchange {
     std::optional<HttpResponse> stream_head;
     std::string bytes;             // of the stream, unframed
     bool stream_finished = false;  // `bytes` are the last
-    bool failed = false;           // abandoned or over the limit: close the connection
+    std::vector<HttpHeader> trailers;
+    bool failed = false;  // abandoned or over the limit: close the connection
     bool empty() const {
       return !whole && !stream_head && bytes.empty() && !stream_finished && !failed;
     }

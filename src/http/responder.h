@@ -38,8 +38,9 @@ class Responder {
   bool SendEvent(std::string_view data) const;
   // A comment line, which clients ignore: keeps proxies from closing a quiet stream.
   bool SendComment(std::string_view text) const;
-  // The proper end of the stream. False when it was not open.
-  bool Close() const;
+  // The proper end of the stream. False when it was not open. `trailers` reach those clients that
+  // ask for such ("TE: trailers").
+  bool Close(std::vector<HttpHeader> trailers = {}) const;
 
   // `callback` runs at most once, when the client goes away (or stalls past a limit) before the
   // answer is complete; on an I/O thread, or at once on this thread when that has happened already.

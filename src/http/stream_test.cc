@@ -37,6 +37,22 @@ TEST_F(HttpServerTest, EventsArriveWhileTheStreamIsOpen) {
   EXPECT_EQ(disconnects_, 0);
 }
 
+TEST_F(HttpServerTest, TrailersGoToThoseWhoTakeThem) {
+  StartServer();
+  for (const bool takes : {false, true}) {
+    TestClient client(port());
+    client.Send(std::string("GET /hold HTTP/1.1\r\nHost: t\r\n") +
+                (takes ? "Connection: close, TE\r\nTE: gzip, trailers\r\n\r\n"
+                       : "Connection: close\r\n\r\n"));
+    const Responder responder = Held();
+    EXPECT_TRUE(responder.StartEventStream());
+    EXPECT_TRUE(responder.SendEvent("x"));
+    EXPECT_TRUE(responder.Close({{"x-sum", "1\r\n2"}}));
+    const std::string all = client.ReadToEnd();
+    EXPECT_TRUE(all.ends_with(takes ? "\r\n0\r\nx-sum: 1  2\r\n\r\n" : "\r\n0\r\n\r\n")) << all;
+  }
+}
+
 TEST_F(HttpServerTest, AnAbandonedStreamIsNotEndedProperly) {
   StartServer();
   TestClient client(port());

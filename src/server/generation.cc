@@ -257,7 +257,7 @@ void Generation::Complete() {
   if (options_.stream) {
     if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage));
     responder.SendEvent("[DONE]");
-    responder.Close();
+    responder.Close({{"x-millrace-savings", SavingsHeader(usage)}});
   } else {
     std::vector<ChoiceText> texts;
     for (Choice& choice : choices_) texts.push_back(std::move(choice.whole));

@@ -225,6 +225,28 @@ TEST_F(MetricsTest, WhoLeavesIsLoggedWithWhatItTook) {
             static_cast<double>(part.usage.completion_tokens));
 }
 
+TEST_F(MetricsTest, AStreamHasTheLedgerInItsTrailer) {
+  StartServer();
+  json request = Chat();
+  request["stream"] = true;
+  request["stream_options"] = {{"include_usage", true}};
+  const std::string body = request.dump();
+  TestClient client(port());
+  client.Send(
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nConnection: close, TE\r\n"
+      "TE: trailers\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body);
+  const std::string answer = client.ReadToEnd();
+  constexpr std::string_view kName = "\r\n0\r\nx-millrace-savings: ";
+  const size_t trailer = answer.find(kName);
+  ASSERT_NE(trailer, std::string::npos) << answer;
+  const std::string ledger = answer.substr(trailer + kName.size());
+  ASSERT_TRUE(ledger.ends_with("\r\n\r\n"));
+  const size_t usage = answer.find("{\"id\"", answer.rfind("data: {"));
+  const json chunk = json::parse(answer.substr(usage, answer.find('\n', usage) - usage));
+  ExpectHeaderIsTheLedger(ledger.substr(0, ledger.size() - 4), chunk["usage"]["millrace"]);
+}
+
 TEST_F(MetricsTest, TheLedgerSaysWhatTheCacheSaved) {
   row_time_ = std::chrono::microseconds(100);
   StartServer();

@@ -36,10 +36,23 @@ struct Seen {
   double late = 0;  // how long after its time the client could send it
 };
 
+// Chats that no two requests share, ready to be sent: the clients run on the server's own machine,
+// and what they do while it answers is taken from it.
+std::vector<std::string> MakeRequests(size_t count, uint64_t first) {
+  std::vector<std::string> requests;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string body = EvidenceChat(first + i, 2, kMaxTokens).dump();
+    requests.push_back("POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Length: " +
+                       std::to_string(body.size()) + "\r\n\r\n" + body);
+  }
+  return requests;
+}
+
 // Clients that each send one request after the other over one connection.
 class Load {
  public:
-  Load(uint16_t port, int clients) : port_(port), clients_(clients) {}
+  Load(uint16_t port, int clients, std::vector<std::string> requests)
+      : port_(port), clients_(clients), requests_(std::move(requests)) {}
 
   // `next` gives each request its time in seconds, or nothing at the end.
   std::vector<Seen> Run(const std::function<std::optional<double>()>& next) {
@@ -60,14 +73,14 @@ class Load {
                  std::vector<Seen>& seen) {
     std::optional<TestClient> client;
     while (const std::optional<double> time = next()) {
-      const uint64_t number = ++number_;
-      const std::string body = EvidenceChat(number, 2, kMaxTokens).dump();
+      const std::string& request = requests_[number_++ % requests_.size()];
       std::this_thread::sleep_until(
           begin + std::chrono::duration_cast<SteadyClock::duration>(duration<double>(*time)));
       if (!client) client.emplace(port_);
       Seen one;
       const auto sent = SteadyClock::now();
-      const ClientResponse response = client->Post("/v1/chat/completions", body);
+      client->Send(request);
+      const ClientResponse response = client->ReadResponse();
       const auto ended = SteadyClock::now();
       one.status = response.complete ? response.status : 0;
       if (response.headers.contains("x-request-id")) one.id = response.headers.at("x-request-id");
@@ -82,14 +95,16 @@ class Load {
 
   const uint16_t port_;
   const int clients_;
-  std::atomic<uint64_t> number_{0};
+  const std::vector<std::string> requests_;
+  std::atomic<size_t> number_{0};
 };
 
 // As many as the server can answer: clients enough to fill its batch, each sends when it has its
 // answer.
 std::vector<Seen> ClosedLoop(uint16_t port, double seconds) {
+  Load load(port, kRunning + kQueue / 2, MakeRequests(IsFull() ? 4000 : 500, 1));
   const auto begin = SteadyClock::now();
-  return Load(port, kRunning + kQueue / 2).Run([&]() -> std::optional<double> {
+  return load.Run([&]() -> std::optional<double> {
     const double now = SecondsBetween(begin, SteadyClock::now());
     return now < seconds ? std::optional(now) : std::nullopt;
   });
@@ -102,7 +117,7 @@ std::vector<Seen> OpenLoop(uint16_t port, double rate, double seconds) {
   std::vector<double> times;
   for (double at = gap(random); at < seconds; at += gap(random)) times.push_back(at);
   std::atomic<size_t> next{0};
-  return Load(port, 160).Run([&]() -> std::optional<double> {
+  return Load(port, 160, MakeRequests(times.size(), 1'000'000)).Run([&]() -> std::optional<double> {
     const size_t index = next++;
     return index < times.size() ? std::optional(times[index]) : std::nullopt;
   });
