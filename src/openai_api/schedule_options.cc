@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace millrace::openai_internal {
@@ -23,7 +25,7 @@ std::optional<int64_t> IntBetween(const Json& value, int64_t low, int64_t high) 
 
 void ParsePriority(Fields& fields, const Json& value, GenerationOptions& options) {
   for (const auto& [name, priority] : kNames) {
-    if (value == name) {
+    if (value.is_string() && value.get_ref<const std::string&>() == name) {
       options.priority = priority;
       return;
     }

@@ -85,7 +85,11 @@ void BM_EngineThread(benchmark::State& state) {
   config.random = [random = std::make_shared<std::mt19937_64>(1)] { return (*random)(); };
   config.workers = 1;
   {
-    Server server(std::move(config), {.id = "idle", .tokenizer = &*tokenizer, .engine = &engine});
+    ServedModel served;
+    served.id = "idle";
+    served.tokenizer = &*tokenizer;
+    served.engine = &engine;
+    Server server(std::move(config), std::move(served));
     CHECK(server.Start().ok());
     for (auto _ : state) {
       std::vector<std::thread> clients;
