@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plays tests/scenarios on a random model of a known shape. usage: scenarios.sh BUILD_DIR [SCENARIO ...]
+# Plays serving_scenarios (tests/scenarios) on a random model of a known shape. usage: serving_scenarios.sh BUILD_DIR [SCENARIO ...]
 #   MILLRACE_BENCH_SHAPE (llama-1b), MILLRACE_BENCH_TYPE (Q4_K_M); MILLRACE_SCENARIO_MODEL: a GGUF file instead
 set -euo pipefail
 build=$1
