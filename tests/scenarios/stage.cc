@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "base/rng.h"
 #include "gguf/gguf.h"
@@ -36,7 +37,8 @@ Result<std::unique_ptr<Stage>> Stage::Load(const std::string& path, int threads,
                                            int32_t max_positions) {
   std::unique_ptr<Stage> stage(new Stage());
   ASSIGN_OR_RETURN(const MappedGguf mapped, MappedGguf::Open(path));
-  stage->pool_ = std::make_unique<ThreadPool>(threads > 0 ? threads : PhysicalCores());
+  stage->pool_ = std::make_unique<ThreadPool>(
+      threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
   TransformerOptions options;
   options.isa = DetectIsa();
   options.max_positions = max_positions;
