@@ -40,6 +40,7 @@ struct ModelFlags {
   int32_t step_tokens = 512;    // rows of a step
   int32_t prefill_chunk = 512;  // prefill tokens of one sequence in a step
   std::string batching = "continuous";
+  uint64_t swap_memory = uint64_t{512} << 20;  // bytes for blocks of preempted requests
   double target_itl = 100;  // milliseconds between the tokens of running streams; 0: no target
   std::string prefix_cache = "on";
   std::string prefix_cache_dir;                    // empty: cached blocks are kept in memory only
@@ -51,7 +52,7 @@ struct ModelFlags {
 void AddModelFlags(CLI::App& verb, ModelFlags& flags);
 void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
 
-// --batching and --target-itl, for the verbs that run many requests at once.
+// --batching, --target-itl and --swap-memory, for the verbs that run many requests at once.
 void AddBatchingFlag(CLI::App& verb, ModelFlags& flags);
 // --prefix-cache and its directory, for the verbs that run an engine.
 void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags);

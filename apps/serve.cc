@@ -32,6 +32,7 @@ struct ServeFlags {
   std::vector<std::string> served_names;
   int32_t max_queue = 256;
   int64_t max_requests_per_key = 0;
+  int64_t max_tokens_per_key = 0;
   int64_t max_queued_tokens = 1'000'000;
   int drain_timeout = 30;  // seconds
   std::string log_level = "info";
@@ -70,6 +71,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
   config.max_requests_per_key = flags.max_requests_per_key;
   config.debug_endpoints = flags.debug_endpoints;
+  config.max_tokens_per_key = flags.max_tokens_per_key;
   config.version = MILLRACE_VERSION;
   config.log = RequestLogger(LogFormatOf(flags));
   config.metric_names = flags.metrics_compat == "vllm" ? MetricNames::kAlsoVllm : MetricNames::kOwn;
@@ -185,6 +187,13 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
       ->envname("MILLRACE_MAX_REQUESTS_PER_KEY")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+  verb->add_option("--max-tokens-per-key", flags->max_tokens_per_key,
+                   "prompt tokens of one API key under way at once, unless one request alone has "
+                   "more; past it 429; 0: no limit")
+      ->envname("MILLRACE_MAX_TOKENS_PER_KEY")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   verb->add_option("--drain-timeout", flags->drain_timeout,
                    "seconds that running requests get after SIGTERM")
       ->envname("MILLRACE_DRAIN_TIMEOUT")

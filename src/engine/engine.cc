@@ -56,6 +56,10 @@ LiveRequest MakeLive(Request&& request, EventSink&& sink, int32_t longest, int32
       .prefix_cache = request.prefix_cache,
       .cache_space = std::move(request.cache_space),
       .pin = request.pin,
+      .terms = {.client = std::move(request.client),
+                .priority = request.priority,
+                .deadline =
+                    request.time_limit ? std::optional(now + *request.time_limit) : std::nullopt},
       .arrival = now,
       .first_scheduled = {},
       .first_token = {},
@@ -75,6 +79,8 @@ std::string_view NameOf(FinishReason reason) {
       return "length";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
     case FinishReason::kError:
       return "error";
   }
@@ -97,9 +103,9 @@ Status Validate(const EngineConfig& config) {
 }
 
 Engine::Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock,
-               std::unique_ptr<DiskTier> disk)
+               std::unique_ptr<DiskTier> disk, std::optional<KvStore> swap)
     : state_(std::make_unique<State>(config, std::move(model), std::move(kv), std::move(clock),
-                                     std::move(disk))) {}
+                                     std::move(disk), std::move(swap))) {}
 
 Engine::~Engine() {
   Stop();
@@ -146,10 +152,12 @@ void Engine::Cancel(RequestId request, FinishReason reason) {
 bool Engine::Step() {
   State& s = *state_;
   s.AdmitInbox();
+  s.EndOverdue();
   s.RestoreFromDisk();
-  const TimePoint begun = s.clock.Now();
+  TimePoint begun = s.clock.Now();
   const StepPlan plan = s.PlanStep();
   if (!plan.slices.empty()) {
+    begun += s.Swap(plan);  // what it takes is not what the rows take
     s.MakeBatch(plan);
     const MatrixView<const float> logits = s.model->Forward(s.batch, s.kv);
     s.Sample(plan, logits);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -58,6 +59,12 @@ struct EngineStats {
   Duration disk_block_compute{};  // of it, the time that loading saves
   DiskTierStats disk;
   ModelStatistics model;
+  int32_t swap_blocks = 0;  // room for copies of preempted requests' blocks
+  int32_t swap_blocks_held = 0;
+  int64_t swapped_out = 0;     // blocks copied there
+  int64_t swapped_in = 0;      // and back
+  Duration swap_block_copy{};  // of one block, as measured lately
+  int64_t expired = 0;         // requests that ended with kDeadline
 };
 
 class Engine {
@@ -65,9 +72,11 @@ class Engine {
   // `config` must have passed Validate; a context longer than the model's is cut to the model's.
   // kv.blocks() is the capacity of the block pool; `kv` must have the model's shape. `clock` is
   // read by several threads. `disk`: where cached blocks go on eviction and at the end, and come
-  // back from; its blocks are of kv's size.
+  // back from; its blocks are of kv's size. `swap`: memory of the same shape and type for copies of
+  // preempted requests' blocks, used where that is quicker than computing them again.
   Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv,
-         Clock clock = Clock(), std::unique_ptr<DiskTier> disk = nullptr);
+         Clock clock = Clock(), std::unique_ptr<DiskTier> disk = nullptr,
+         std::optional<KvStore> swap = std::nullopt);
   // Like Stop: requests that are left get their finish events. Then what the prefix cache holds is
   // written to the disk tier. Run must have returned.
   ~Engine();

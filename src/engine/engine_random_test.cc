@@ -16,7 +16,8 @@ struct Sent {
 };
 
 struct Totals {
-  int64_t preemptions = 0, finished = 0, refused = 0, cached = 0, evicted = 0;
+  int64_t preemptions = 0, finished = 0, refused = 0, cached = 0, evicted = 0, swapped_in = 0,
+          expired = 0;
 };
 
 class RandomRun {
@@ -30,7 +31,8 @@ class RandomRun {
     config.prefix_cache = Below(4) > 0;
     auto model = std::make_unique<FakeModel>(kTestVocab);
     model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
-    engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock());
+    engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock(),
+                                       nullptr, MakeSwap());
   }
 
   void Run() {
@@ -61,11 +63,19 @@ class RandomRun {
     totals.refused += refused_;
     totals.cached += stats.prefix_hits;
     totals.evicted += stats.prefix_evictions;
+    totals.swapped_in += stats.swapped_in;
+    totals.expired += stats.expired;
+    EXPECT_EQ(stats.swap_blocks_held, 0);
   }
 
  private:
   int32_t Below(int32_t bound) {
     return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
+  }
+
+  std::optional<KvStore> MakeSwap() {
+    if (Below(2) == 0) return std::nullopt;
+    return MakeKv(Below(12) + 1);
   }
 
   void Submit() {
@@ -83,6 +93,9 @@ class RandomRun {
     request.prefix_cache = Below(5) > 0;
     if (Below(4) == 0) request.cache_space = "another";
     if (Below(4) == 0) request.pin = Below(2) == 0 ? PinAction::kPin : PinAction::kUnpin;
+    request.client = Below(3) == 0 ? "another" : "";
+    request.priority = Below(3) - 1;
+    if (Below(10) == 0) request.time_limit = Duration(Below(30'000));
     if (Below(3) == 0) request.stop_tokens = {TokenId(Below(kTestVocab))};
     const auto id = engine_->Submit(request, recorder_.Sink());
     if (!id.ok()) {
@@ -111,8 +124,9 @@ class RandomRun {
     EXPECT_EQ(received.empty_events, 0);
     const FinishInfo& finish = received.finishes[0];
     const std::vector<TokenId> alone = OutputAlone(sent.request);
-    if (finish.reason == FinishReason::kCancelled) {
-      EXPECT_TRUE(sent.cancelled);
+    if (finish.reason == FinishReason::kCancelled || finish.reason == FinishReason::kDeadline) {
+      EXPECT_TRUE(sent.cancelled || finish.reason == FinishReason::kDeadline);
+      EXPECT_TRUE(sent.request.time_limit || finish.reason == FinishReason::kCancelled);
       ASSERT_LE(received.tokens.size(), alone.size());
       EXPECT_TRUE(std::equal(received.tokens.begin(), received.tokens.end(), alone.begin()));
     } else {
@@ -130,13 +144,13 @@ class RandomRun {
     if (!sent.request.prefix_cache) {
       EXPECT_EQ(timings.cached_tokens, 0);
     }
-    if (finish.reason != FinishReason::kCancelled) {
+    if (finish.reason != FinishReason::kCancelled && finish.reason != FinishReason::kDeadline) {
       const int32_t once =
           timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
       if (timings.preemptions == 0) {
         EXPECT_EQ(timings.computed_tokens, once);
       } else {
-        EXPECT_GE(timings.computed_tokens, once);
+        EXPECT_GE(timings.computed_tokens, once);  // a swapped one computes nothing again
       }
     }
   }
@@ -165,6 +179,8 @@ TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
   EXPECT_GT(totals.refused, 100);
   EXPECT_GT(totals.cached, 3000);
   EXPECT_GT(totals.evicted, 1000);
+  EXPECT_GT(totals.swapped_in, 20);
+  EXPECT_GT(totals.expired, 50);
 }
 
 // The proof that the comparison would notice wrong blocks: two sequences are made to share one.

@@ -37,7 +37,8 @@ std::optional<std::string> Call(const EventSink& sink, const Event& event) {
 }  // namespace
 
 Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model,
-                     KvStore engine_kv, Clock engine_clock, std::unique_ptr<DiskTier> disk_tier)
+                     KvStore engine_kv, Clock engine_clock, std::unique_ptr<DiskTier> disk_tier,
+                     std::optional<KvStore> swap_memory)
     : config(Limited(engine_config, engine_model->info())),
       model(std::move(engine_model)),
       kv(std::move(engine_kv)),
@@ -46,7 +47,9 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
       tree(config.prefix_cache ? std::make_optional<PrefixTree>(pool, TreeConfig(pool))
                                : std::nullopt),
       disk(std::move(disk_tier)),
-      scheduler(config.scheduler, pool, tree ? &*tree : nullptr),
+      swap(std::move(swap_memory)),
+      swap_pool(swap ? std::make_optional<BlockPool>(swap->blocks()) : std::nullopt),
+      scheduler(config.scheduler, pool, tree ? &*tree : nullptr, swap_pool ? &*swap_pool : nullptr),
       timeline(config.timeline_steps) {
   const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
   const KvShape& wanted = model->info().kv_shape;
@@ -55,6 +58,7 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
   longest = static_cast<int32_t>(std::min<int64_t>(config.context_length, memory));
   progress.blocks_total = pool.capacity();
   if (disk && tree) StartDisk();
+  if (swap) StartSwap();
   published = progress;
 }
 
@@ -73,12 +77,31 @@ void Engine::State::AdmitInbox() {
     const LiveRequest& request = live.emplace(id, std::move(arrival)).first->second;
     std::optional<PrefixUse> use;
     if (request.prefix_cache) use = PrefixUse{request.cache_space, &request.tokens};
-    scheduler.Add(id, request.timings.prompt_tokens, request.max_length, std::move(use));
+    scheduler.Add(id, request.timings.prompt_tokens, request.max_length, std::move(use),
+                  request.terms);
   }
   for (const Cancellation& cancellation : leaving) {
     if (live.contains(cancellation.request)) End(cancellation.request, cancellation.reason);
   }
   if (stopping) EndAll();
+}
+
+void Engine::State::EndOverdue() {
+  const TimePoint now = clock.Now();
+  for (const RequestId id : scheduler.Overdue(now)) {
+    const LiveRequest& request = live.at(id);
+    const auto passed = [&](TimePoint end) { return Milliseconds(end - request.arrival); };
+    std::string message =
+        fmt::format("The deadline of {:.0f} ms ", passed(*request.terms.deadline));
+    if (*request.terms.deadline > now) {
+      message += fmt::format("cannot be met any more after {:.0f} ms in the queue", passed(now));
+    } else {
+      message +=
+          fmt::format("passed when {} tokens had been generated", request.timings.output_tokens);
+    }
+    ++progress.expired;
+    End(id, FinishReason::kDeadline, message + ": allow more time or try when less is asked.");
+  }
 }
 
 StepPlan Engine::State::PlanStep() {
@@ -224,6 +247,7 @@ bool Engine::State::PublishStats() {
   }
   if (disk) progress.disk = disk->stats();
   progress.model = model->statistics();
+  if (swap_pool) progress.swap_blocks_held = swap_pool->held();
   const std::lock_guard lock(mutex);
   queued_requests -= std::exchange(dequeued_requests, 0);
   queued_tokens -= std::exchange(dequeued_tokens, 0);

@@ -31,6 +31,7 @@ struct LiveRequest {
   bool prefix_cache = true;
   std::string cache_space;
   PinAction pin = PinAction::kNone;
+  Terms terms;
   bool restored = false;  // the disk tier was asked for its beginning
 
   TimePoint arrival{};
@@ -45,12 +46,15 @@ struct LiveRequest {
 
 struct Engine::State {
   State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model, KvStore engine_kv,
-        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier);
+        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier,
+        std::optional<KvStore> swap_memory);
 
   // The stages of a step, in order. A Cancel is applied, and its blocks are free, before PlanStep.
   void AdmitInbox();
+  void EndOverdue();
   void RestoreFromDisk();
   StepPlan PlanStep();
+  Duration Swap(const StepPlan& plan);  // how long it took
   void MakeBatch(const StepPlan& plan);
   void Sample(const StepPlan& plan, MatrixView<const float> logits);
   void Commit(const StepPlan& plan);
@@ -87,6 +91,9 @@ struct Engine::State {
   void StoreBlock(const KnownBlock& block, DiskTier::WhenFull when_full);
   void SaveToDisk();
 
+  // engine_swap.cc
+  void StartSwap();
+
   EngineConfig config;
   const std::unique_ptr<Model> model;
   KvStore kv;
@@ -97,6 +104,8 @@ struct Engine::State {
   std::optional<PrefixTree> tree;        // none where the prefix cache is off
   const std::unique_ptr<DiskTier> disk;  // none where there is no such tier
   bool disk_in_use = false;
+  std::optional<KvStore> swap;  // none where there is no such memory
+  std::optional<BlockPool> swap_pool;
   Scheduler scheduler;
   std::map<RequestId, LiveRequest> live;  // in order of arrival
   Batch batch;                            // of the current step

@@ -29,15 +29,23 @@ struct Request {
   bool prefix_cache = true;
   std::string cache_space;
   PinAction pin = PinAction::kNone;
+  // When its turn is (waiting_queue.h): whose it is, and how urgent among that client's.
+  std::string client;
+  int32_t priority = 0;
+  // Counted from Submit; when it is over, or waiting cannot end in time any more, the request ends
+  // with kDeadline.
+  std::optional<Duration> time_limit;
 };
 
 enum class FinishReason {
   kStop,       // a stop token, or the consumer's stop string (Cancel with kStop)
   kLength,     // max_tokens or the context is used up
   kCancelled,  // the client went away or the server is stopping
+  kDeadline,   // the time limit is over, or cannot be kept any more
   kError,
 };
-std::string_view NameOf(FinishReason reason);  // "stop", "length", "cancelled", "error"
+// "stop", "length", "cancelled", "deadline", "error"
+std::string_view NameOf(FinishReason reason);
 
 // Where a request's time went. Queue + prefill + decode == finish - arrival.
 struct RequestTimings {
@@ -55,7 +63,7 @@ struct RequestTimings {
 
 struct FinishInfo {
   FinishReason reason = FinishReason::kStop;
-  std::string message;  // for kError
+  std::string message;  // for kError and kDeadline
   RequestTimings timings;
 };
 

@@ -26,6 +26,7 @@ inline constexpr size_t kMaxJsonMembers = 1024;
 inline constexpr int kMaxChoices = 8;    // n
 inline constexpr int kMaxPrompts = 128;  // of one completions request, times n
 inline constexpr int kMaxStopStrings = 4;
+inline constexpr int32_t kMaxPriority = 2;  // and minus that
 
 enum class UnknownFields { kIgnore, kRefuse };
 
@@ -42,6 +43,8 @@ struct GenerationOptions {
   std::string cache_salt;    // requests with different ones share no cached prefix
   bool prefix_cache = true;  // millrace.prefix_cache
   std::optional<bool> pin;   // millrace.pin: keep the prompt in the prefix cache, or no longer
+  int32_t priority = 0;      // millrace.priority: higher ones begin first, among those of one key
+  std::optional<int64_t> deadline_ms;  // millrace.deadline_ms: for the whole answer
 };
 
 struct ChatRequest {

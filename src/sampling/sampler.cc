@@ -13,7 +13,6 @@ namespace millrace {
 namespace {
 
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
-constexpr size_t kWeightChunk = 1024;   // neighbours whose weights are added up together
 constexpr size_t kFirstSelection = 64;  // most nuclei are smaller; grows by kSelectionGrowth
 constexpr size_t kSelectionGrowth = 8;
 
@@ -25,7 +24,10 @@ constexpr auto kBefore = [](const auto& a, const auto& b) {
 }  // namespace
 
 Sampler::Sampler(SamplingParams params, int32_t vocab_size)
-    : params_(std::move(params)), vocab_size_(vocab_size) {
+    : params_(std::move(params)),
+      vocab_size_(vocab_size),
+      scale_(params_.temperature > 0.0f ? 1.0 / static_cast<double>(params_.temperature) : 1.0),
+      kernels_(&WeightKernelsFor(DetectIsa())) {
   CHECK(vocab_size > 0);
 }
 
@@ -83,13 +85,11 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits) {
   return adjusted_;
 }
 
-// exp((logit - max) / temperature): the probability up to a factor, 1 for the best. The first test
-// keeps NaN out, the second makes infinite logits weigh 1 rather than NaN.
+// The probability up to a factor, 1 for the best.
 double Sampler::Weight(float logit, float max) const {
-  if (!(logit > kNegativeInfinity)) return 0.0;
-  if (logit == max) return 1.0;
-  return std::exp((static_cast<double>(logit) - static_cast<double>(max)) /
-                  static_cast<double>(params_.temperature));
+  double weight = 0.0;
+  kernels_->weigh(&logit, 1, max, scale_, &weight);
+  return weight;
 }
 
 TokenId Sampler::Draw(std::span<const float> logits, int64_t position) {
@@ -167,13 +167,9 @@ double Sampler::SumOfWeights(std::span<const float> logits, float max, double le
   chunk_sums_.clear();
   double total = 0.0;
   for (size_t first = 0; first < logits.size(); first += kWeightChunk) {
-    double sum = 0.0;
-    for (float logit : logits.subspan(first, std::min(kWeightChunk, logits.size() - first))) {
-      const double weight = Weight(logit, max);
-      if (weight >= least) sum += weight;
-    }
-    chunk_sums_.push_back(sum);
-    total += sum;
+    const size_t count = std::min(kWeightChunk, logits.size() - first);
+    chunk_sums_.push_back(kernels_->sum(logits.data() + first, count, max, scale_, least));
+    total += chunk_sums_.back();
   }
   return total;
 }
@@ -189,12 +185,14 @@ TokenId Sampler::DrawFromAll(std::span<const float> logits, float max, double un
   // without one can be reached only that way, and only at the end: then the search goes back.
   for (;; --chunk) {
     const size_t first = chunk * kWeightChunk;
-    const size_t end = std::min(first + kWeightChunk, logits.size());
+    const size_t count = std::min(kWeightChunk, logits.size() - first);
+    double weights[kWeightChunk];
+    kernels_->weigh(logits.data() + first, count, max, scale_, weights);
     std::optional<TokenId> last;
-    for (size_t i = first; i < end; ++i) {
-      const double weight = Weight(logits[i], max);
+    for (size_t i = 0; i < count; ++i) {
+      const double weight = weights[i];
       if (weight < least || weight == 0.0) continue;
-      last = TokenId(static_cast<int32_t>(i));
+      last = TokenId(static_cast<int32_t>(first + i));
       if (left < weight) return *last;
       left -= weight;
     }
@@ -227,12 +225,9 @@ TokenId Sampler::DrawFromCandidates(float max, double uniform) const {
 void Sampler::AddLogprobs(std::span<const float> logits, Sampled& result) {
   const float max = MaxOf(logits);
   double sum = 0.0;
-  for (float logit : logits) {
-    if (logit == max) {
-      sum += 1.0;
-    } else if (logit > kNegativeInfinity) {
-      sum += std::exp(static_cast<double>(logit) - static_cast<double>(max));
-    }
+  for (size_t first = 0; first < logits.size(); first += kWeightChunk) {
+    const size_t count = std::min(kWeightChunk, logits.size() - first);
+    sum += kernels_->sum(logits.data() + first, count, max, 1.0, 0.0);
   }
   const double log_sum = std::log(sum);
   const auto logprob = [&](float logit) {

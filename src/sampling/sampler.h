@@ -13,6 +13,7 @@
 
 #include "base/id.h"
 #include "base/result.h"
+#include "sampling/weights.h"
 
 namespace millrace {
 
@@ -97,6 +98,8 @@ class Sampler {
 
   SamplingParams params_;
   int32_t vocab_size_;
+  double scale_;  // 1 / temperature
+  const WeightKernels* kernels_;
   std::vector<std::pair<TokenId, int32_t>> output_counts_;  // sorted by token; if HasCounts()
   std::vector<TokenId> seen_;          // sorted: prompt and output; if HasRepetition()
   std::vector<float> adjusted_;        // scratch

@@ -20,11 +20,12 @@ std::string CacheSpace(const std::string& key, const std::string& salt) {
   return key + '\0' + salt;
 }
 
-ApiError TooManyOfKey(int64_t limit) {
+ApiError TooMuchOfKey(const KeyLoad::Limits& limits) {
+  const auto shown = [](int64_t limit) { return limit > 0 ? std::to_string(limit) : "any number"; };
   ApiError error = HttpApiError(
-      429, fmt::format("This API key has {} requests under way, as many as it may: try again when "
-                       "one of them has ended.",
-                       limit));
+      429, fmt::format("This API key has as much under way as it may (limits: {} requests, {} "
+                       "prompt tokens): try again when one of its requests has ended.",
+                       shown(limits.requests), shown(limits.tokens)));
   error.type = "rate_limit_error";
   error.code = "rate_limit_exceeded";
   return error;
@@ -61,11 +62,14 @@ Generation::~Generation() { --context_->generations(); }
 void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
                        std::vector<std::vector<TokenId>> prompts) {
   const size_t choices = prompts.size() * static_cast<size_t>(options.n);
-  const int64_t limit = context->shared().config.max_requests_per_key;
+  const ServerConfig& config = context->shared().config;
+  const KeyLoad::Limits limits = {config.max_requests_per_key, config.max_tokens_per_key};
   std::optional<KeyLoad::Ticket> ticket;
   if (!context->key().empty()) {
-    ticket = context->load().TryEnter(context->key(), limit);
-    if (!ticket) return context->Refuse(TooManyOfKey(limit));
+    int64_t tokens = 0;
+    for (const auto& prompt : prompts) tokens += static_cast<int64_t>(prompt.size());
+    ticket = context->load().TryEnter(context->key(), tokens, limits);
+    if (!ticket) return context->Refuse(TooMuchOfKey(limits));
   }
   auto generation = std::make_shared<Generation>(std::move(context), endpoint, std::move(options),
                                                  choices, std::move(ticket));
@@ -103,11 +107,17 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
     prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});
     record_.usage.prompt_tokens += prompts_.back().tokens;
   }
+  request.client = context_->key();
+  request.priority = options_.priority;
+  if (options_.deadline_ms) {
+    const Duration limit = std::chrono::milliseconds(*options_.deadline_ms);
+    request.time_limit = std::max(limit - context_->SinceArrival(), Duration(0));
+  }
   for (size_t i = 0; i < choices_.size() && state_ == State::kRunning; ++i) {
     request.prompt = prompts[i / static_cast<size_t>(options_.n)];
     request.sampling.seed = seed + i;
     const Result<RequestId> submitted = model.engine->Submit(
-        request, [self = shared_from_this(), i](const Event& event) { self->OnEvent(i, event); });
+        request, [self = shared_from_this(), i](const Event& event) { self->TakeEvent(i, event); });
     if (!submitted.ok()) return ToApiError(submitted.error());
     choices_[i].request = *submitted;
     context_->names().Add(*submitted, fmt::format("{}/{}", context_->id(), i));
@@ -122,6 +132,15 @@ void Generation::StartStream() {
   for (const Choice& choice : choices_) {
     context_->responder().SendEvent(RoleChunk(head_, choice.whole.index));
   }
+}
+
+void Generation::TakeEvent(size_t index, const Event& event) {
+  if (!events_.Push(index, event)) return;
+  const auto drain = [self = shared_from_this()] {
+    self->events_.Drain([&](size_t i, const Event& next) { self->OnEvent(i, next); });
+  };
+  const auto formatters = context_->shared().formatters.lock();
+  if (!formatters || !formatters->Post(drain)) drain();
 }
 
 void Generation::OnEvent(size_t index, const Event& event) {
@@ -213,6 +232,11 @@ void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText
   } else if (finish.reason == FinishReason::kLength) {
     ended(Metrics::Ending::kLength, "length");
     delta.finish_reason = "length";
+  } else if (finish.reason == FinishReason::kDeadline) {
+    ended(Metrics::Ending::kAbort, "deadline");
+    ApiError error = HttpApiError(504, finish.message);
+    error.code = "deadline_exceeded";
+    Fail(error, EndState::kRefused);
   } else {
     ended(Metrics::Ending::kAbort, "abort");
     Fail(ToApiError({"The server is shutting down and cut this answer.", ErrorKind::kExhausted}),

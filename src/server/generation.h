@@ -16,6 +16,7 @@
 #include "engine/request.h"
 #include "openai_api/request_parser.h"
 #include "openai_api/response.h"
+#include "server/event_queue.h"
 #include "server/request_context.h"
 #include "tokenizer/text_stream.h"
 
@@ -47,6 +48,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   enum class State { kRunning, kOver };
 
   std::optional<ApiError> Submit(const std::vector<std::vector<TokenId>>& prompts);
+  // On the engine's thread: hands the event to a formatter, which calls OnEvent.
+  void TakeEvent(size_t index, const Event& event);
   void OnEvent(size_t index, const Event& event);
   void OnDisconnect();
   // The rest with mutex_ held.
@@ -67,6 +70,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::optional<KeyLoad::Ticket> ticket_;  // given back before the answer ends
   const GenerationOptions options_;
   ResponseHead head_;
+  EventQueue events_;
   std::mutex mutex_;
   State state_ = State::kRunning;
   std::vector<Choice> choices_;

@@ -1,4 +1,5 @@
-// KeyLoad: how many generations each API key has under way, and the limit on that. From any thread.
+// KeyLoad: how many generations, of how many prompt tokens, each API key has under way, and the
+// limits on that. From any thread.
 // Invariant: what is entered is left exactly once, when its Ticket ends.
 #pragma once
 
@@ -18,41 +19,63 @@ class KeyLoad {
   class Ticket {
    public:
     Ticket(Ticket&& other) noexcept
-        : load_(std::exchange(other.load_, nullptr)), key_(std::move(other.key_)) {}
+        : load_(std::exchange(other.load_, nullptr)),
+          key_(std::move(other.key_)),
+          tokens_(other.tokens_) {}
     Ticket& operator=(Ticket&& other) noexcept {
       std::swap(load_, other.load_);
       std::swap(key_, other.key_);
+      std::swap(tokens_, other.tokens_);
       return *this;
     }
     ~Ticket() {
-      if (load_ != nullptr) load_->Leave(key_);
+      if (load_ != nullptr) load_->Leave(key_, tokens_);
     }
 
    private:
     friend class KeyLoad;
-    Ticket(KeyLoad* load, std::string key) : load_(load), key_(std::move(key)) {}
+    Ticket(KeyLoad* load, std::string key, int64_t tokens)
+        : load_(load), key_(std::move(key)), tokens_(tokens) {}
     KeyLoad* load_;
     std::string key_;
+    int64_t tokens_;
+  };
+  // 0: no limit.
+  struct Limits {
+    int64_t requests = 0;
+    int64_t tokens = 0;
   };
 
-  // None where the key has `limit` under way already; 0: no limit.
-  std::optional<Ticket> TryEnter(const std::string& key, int64_t limit) {
+  // None where the key has as many requests under way as it may, or where it would have more prompt
+  // tokens with `tokens` more. A request that is alone may have any number, so that a long prompt
+  // is not refused for ever.
+  std::optional<Ticket> TryEnter(const std::string& key, int64_t tokens, const Limits& limits) {
     const std::lock_guard lock(mutex_);
-    int64_t& count = counts_[key];
-    if (limit > 0 && count >= limit) return std::nullopt;
-    ++count;
-    return Ticket(this, key);
+    const auto found = loads_.find(key);
+    const Load load = found == loads_.end() ? Load{} : found->second;
+    if (limits.requests > 0 && load.requests >= limits.requests) return std::nullopt;
+    if (limits.tokens > 0 && load.requests > 0 && load.tokens + tokens > limits.tokens) {
+      return std::nullopt;
+    }
+    loads_[key] = {load.requests + 1, load.tokens + tokens};
+    return Ticket(this, key, tokens);
   }
 
  private:
-  void Leave(const std::string& key) {
+  struct Load {
+    int64_t requests = 0;
+    int64_t tokens = 0;
+  };
+
+  void Leave(const std::string& key, int64_t tokens) {
     const std::lock_guard lock(mutex_);
-    const auto found = counts_.find(key);
-    if (--found->second == 0) counts_.erase(found);
+    const auto found = loads_.find(key);
+    found->second.tokens -= tokens;
+    if (--found->second.requests == 0) loads_.erase(found);
   }
 
   std::mutex mutex_;
-  std::unordered_map<std::string, int64_t> counts_;
+  std::unordered_map<std::string, Load> loads_;
 };
 
 }  // namespace millrace::server_internal

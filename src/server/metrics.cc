@@ -93,6 +93,11 @@ std::vector<MetricFamily> EngineFamilies(const EngineStats& s) {
   counter("computed_tokens_total", "Tokens that went through the model.", s.tokens_computed);
   counter("preemptions_total", "Times that a sequence lost its KV blocks to others.",
           s.preemptions);
+  counter("deadlines_missed_total", "Sequences that ended because of their deadline.", s.expired);
+  gauge("swap_blocks_total", "KV blocks that preempted sequences may keep.", s.swap_blocks);
+  gauge("swap_blocks_held", "KV blocks that preempted sequences keep.", s.swap_blocks_held);
+  counter("swapped_out_blocks_total", "KV blocks copied to the swap memory.", s.swapped_out);
+  counter("swapped_in_blocks_total", "KV blocks copied back.", s.swapped_in);
   counter("sequences_finished_total", "Sequences that left the engine, for whatever reason.",
           s.finished);
   return families;

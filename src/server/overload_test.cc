@@ -69,6 +69,34 @@ TEST_F(OverloadServerTest, AKeyHasALimitOfItsOwn) {
   }
 }
 
+TEST_F(OverloadServerTest, ADeadlineThatPassesIsAClearError) {
+  max_running_ = 1;
+  StartServer({}, milliseconds(5));
+  const RequestId running = Occupy();
+  WaitFor([](const EngineStats& stats) { return stats.running == 1; });
+  json limited = Chat(5);
+  limited["millrace"] = {{"deadline_ms", 100}, {"priority", "high"}};
+  const ClientResponse late = Post(kChatPath, limited);
+  EXPECT_EQ(late.status, 504);
+  const json error = json::parse(late.body)["error"];
+  EXPECT_EQ(error["code"], "deadline_exceeded");
+  EXPECT_NE(error["message"].get<std::string>().find("deadline"), std::string::npos);
+  WaitFor([](const EngineStats& stats) { return stats.expired == 1; });
+  engine_->Cancel(running);
+}
+
+TEST_F(OverloadServerTest, AStreamThatOutlivesItsDeadlineEndsWithAnError) {
+  StartServer({}, milliseconds(5));
+  json limited = Chat(400);
+  limited["stream"] = true;
+  limited["millrace"] = {{"deadline_ms", 200}};
+  const ClientResponse cut = Post(kChatPath, limited);
+  EXPECT_EQ(cut.status, 200);
+  const std::vector<std::string> events = EventsOf(cut.body);
+  ASSERT_GT(events.size(), 2u);
+  EXPECT_EQ(json::parse(events.back())["error"]["code"], "deadline_exceeded");
+}
+
 TEST(RetryAfterTest, WholeSecondsInBounds) {
   const auto stated = [](Duration time) {
     for (const HttpHeader& h :

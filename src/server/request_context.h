@@ -15,6 +15,7 @@
 #include "server/metrics.h"
 #include "server/request_names.h"
 #include "server/server.h"
+#include "server/worker_pool.h"
 
 namespace millrace::server_internal {
 
@@ -35,6 +36,7 @@ struct Shared {
   KeyLoad load;
   Metrics metrics;
   RequestNames names;
+  std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
 
 HttpResponse JsonResponse(int status, std::string body);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -180,6 +181,12 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       : shared(std::make_shared<Shared>(std::move(config), std::move(model))),
         workers(shared->config.workers, shared->config.max_queued_work) {
     shared->started_unix = std::time(nullptr);
+    // Not bounded: each generation has one task in it at most.
+    if (shared->config.formatters > 0) {
+      formatters = std::make_shared<WorkerPool>(shared->config.formatters,
+                                                std::numeric_limits<size_t>::max());
+      shared->formatters = formatters;
+    }
   }
 
   HttpHandler Route(Work work, Access access, Thread thread) {
@@ -244,7 +251,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   std::shared_ptr<Shared> shared;
   WorkerPool workers;
-  std::unique_ptr<HttpServer> http;  // destroyed first: its handlers use the rest
+  std::shared_ptr<WorkerPool> formatters;  // shared with whoever posts just now
+  std::unique_ptr<HttpServer> http;        // destroyed first: its handlers use the rest
 };
 
 Server::Server(ServerConfig config, ServedModel model)

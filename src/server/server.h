@@ -1,9 +1,9 @@
 // Server: wires http, openai_api and engine together: routes, API keys, request log, draining.
 //
 // The way of a request: I/O thread (HTTP) -> worker thread (JSON, template, tokeniser, Submit) ->
-// engine thread (tokens to text and JSON) -> I/O thread (bytes). Invariant: every request that
-// reaches a route ends in exactly one RequestRecord; a client that goes away has its engine
-// requests cancelled before the engine's next step.
+// engine thread (tokens) -> formatter thread (text and JSON) -> I/O thread (bytes). Invariant:
+// every request that reaches a route ends in exactly one RequestRecord; a client that goes away has
+// its engine requests cancelled before the engine's next step.
 #pragma once
 
 #include <chrono>
@@ -57,6 +57,10 @@ struct ServerConfig {
   size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
   // Generations of one API key under way at once; past it 429. 0: no limit; none without keys.
   int64_t max_requests_per_key = 0;
+  // And their prompt tokens, unless one request alone has more; the same.
+  int64_t max_tokens_per_key = 0;
+  // Threads that turn tokens into text and JSON; 0: the engine's own does, to compare with.
+  int formatters = 1;
   MetricNames metric_names = MetricNames::kOwn;
   bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";

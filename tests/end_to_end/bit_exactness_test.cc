@@ -1,7 +1,7 @@
 // The bit-exactness harness: the same requests alone, batched with random others, with prefill
-// chunks of 1, 7, 32 and 512, with forced preemption, with and without the prefix cache (whole
-// blocks, parts of blocks, eviction, from disk), with static batching, and on 1 to 4 threads
-// give the same logits, compared with ==.
+// chunks of 1, 7, 32 and 512, with forced preemption, swapped out and in, with and without the
+// prefix cache (whole blocks, parts of blocks, eviction, from disk), with static batching, and on
+// 1 to 4 threads give the same logits, compared with ==.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
 // and files each row under the tokens of its own sequence up to that row. Whatever run computes the
@@ -92,6 +92,7 @@ struct Variant {
   bool prefix_cache = false;
   Batching batching = Batching::kContinuous;
   std::string disk_directory = {};  // of the prefix cache's disk tier
+  int32_t swap_blocks = 0;          // for copies of preempted requests' blocks
 };
 
 struct Weights {
@@ -125,7 +126,7 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
-  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0;
+  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0, swapped_in = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -154,7 +155,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
-                  std::move(*kv), Clock(), OpenDisk(variant, shape));
+                  std::move(*kv), Clock(), OpenDisk(variant, shape), MakeSwap(variant, shape));
 
     Outcome outcome;
     outcome.outputs.resize(studied.size());
@@ -185,6 +186,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     outcome.hits = stats.prefix_hits;
     outcome.evictions = stats.prefix_evictions;
     outcome.loads = stats.disk.loaded;
+    outcome.swapped_in = stats.swapped_in;
     return outcome;
   }
 
@@ -196,6 +198,13 @@ class BitExactness : public testing::TestWithParam<Weights> {
                                 .block_bytes = KvStore::BlockBytes(shape, GetParam().kv_type)});
     EXPECT_TRUE(disk.ok());
     return std::move(disk).value();
+  }
+
+  static std::optional<KvStore> MakeSwap(const Variant& variant, const KvShape& shape) {
+    if (variant.swap_blocks == 0) return std::nullopt;
+    auto swap = KvStore::Create(shape, GetParam().kv_type, variant.swap_blocks);
+    EXPECT_TRUE(swap.ok());
+    return std::move(swap).value();
   }
 
   void SetUp() override {
@@ -232,8 +241,26 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
       {"batched with others, chunks of 7, two threads", 2, 7, 8, 40, 64, true},
       {"batched with others, chunks of 32, four threads", 4, 32, 8, 512, 64, true},
       {"forced preemption", 2, 32, 8, 128, 12, true, 100},
+      {.name = "swapped",
+       .threads = 2,
+       .chunk = 32,
+       .max_running = 8,
+       .step_tokens = 128,
+       .blocks = 12,
+       .others = true,
+       .other_tokens = 100,
+       .swap_blocks = 12},
+      {.name = "swapped in part",
+       .chunk = 11,
+       .max_running = 8,
+       .step_tokens = 64,
+       .blocks = 12,
+       .others = true,
+       .other_tokens = 100,
+       .swap_blocks = 1},
   };
   int64_t preemptions = 0;
+  int64_t swapped_in = 0;
   for (const Variant& variant : variants) {
     const int64_t compared_before = logits_.compared;
     const Outcome outcome = Run(studied, variant, random);
@@ -241,7 +268,9 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
     EXPECT_EQ(logits_.mismatches, 0) << variant.name;
     EXPECT_GE(logits_.compared - compared_before, rows) << variant.name;
     preemptions += outcome.preemptions;
+    swapped_in += outcome.swapped_in;
   }
+  EXPECT_GT(swapped_in, 0);
   EXPECT_GT(preemptions, 0) << "the small pool should have forced a preemption";
 }
 
@@ -275,6 +304,16 @@ TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
       {"evicted and preempted, chunks of 11", 1, 11, 8, 30, 12, true, 100, true},
       {"off, with others", 1, 64, 8, 128, 64, true, 9, false},
       {"static", 1, 64, 4, 128, 64, true, 9, true, Batching::kStatic},
+      {.name = "evicted and swapped",
+       .threads = 2,
+       .chunk = 32,
+       .max_running = 8,
+       .step_tokens = 128,
+       .blocks = 12,
+       .others = true,
+       .other_tokens = 100,
+       .prefix_cache = true,
+       .swap_blocks = 8},
   };
   Outcome all;
   for (const Variant& variant : variants) {
