@@ -1,7 +1,8 @@
 // The bit-exactness harness: the same requests alone, batched with random others, with prefill
 // chunks of 1, 7, 32 and 512, with forced preemption, with and without the prefix cache (whole
-// blocks, parts of blocks, eviction, from disk), with static batching, and on 1 to 4 threads
-// give the same logits, compared with ==.
+// blocks, parts of blocks, eviction, from disk), as forks of one prompt, with static batching, with
+// contiguous memory (moved together, too), and on 1 to 4 threads give the same logits, compared
+// with ==.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
 // and files each row under the tokens of its own sequence up to that row. Whatever run computes the
@@ -92,6 +93,8 @@ struct Variant {
   bool prefix_cache = false;
   Batching batching = Batching::kContinuous;
   std::string disk_directory = {};  // of the prefix cache's disk tier
+  KvLayout layout = KvLayout::kPaged;
+  bool forks = false;  // neighbours with the same prompt are submitted as forks
 };
 
 struct Weights {
@@ -125,7 +128,7 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
-  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0;
+  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0, compactions = 0, computed = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -151,6 +154,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.max_step_tokens = variant.step_tokens;
     config.scheduler.max_chunk = variant.chunk;
     config.scheduler.batching = variant.batching;
+    config.scheduler.layout = variant.layout;
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
@@ -158,15 +162,21 @@ class BitExactness : public testing::TestWithParam<Weights> {
 
     Outcome outcome;
     outcome.outputs.resize(studied.size());
-    for (size_t i = 0; i < studied.size(); ++i) {
-      const auto keep = [&outcome, i](const Event& event) {
-        for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
-        if (event.finish) {
-          EXPECT_EQ(event.finish->reason, FinishReason::kLength);
-        }
-      };
-      const auto id = engine.Submit(studied[i], keep);
-      EXPECT_TRUE(id.ok()) << id.error().message;
+    for (size_t i = 0; i < studied.size();) {
+      const Request& first = studied[i];
+      std::vector<Engine::Fork> forks;
+      do {
+        const auto keep = [&outcome, i](const Event& event) {
+          for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
+          if (event.finish) {
+            EXPECT_EQ(event.finish->reason, FinishReason::kLength);
+          }
+        };
+        forks.push_back({studied[i].sampling, keep});
+        ++i;
+      } while (variant.forks && i < studied.size() && studied[i].prompt == first.prompt);
+      const auto ids = engine.SubmitForks(first, std::move(forks));
+      EXPECT_TRUE(ids.ok()) << ids.error().message;
       if (!variant.others) continue;
       for (uint32_t other = 1 + random() % 2; other > 0; --other) {
         const auto length = static_cast<int32_t>(1 + random() % 90);
@@ -185,6 +195,8 @@ class BitExactness : public testing::TestWithParam<Weights> {
     outcome.hits = stats.prefix_hits;
     outcome.evictions = stats.prefix_evictions;
     outcome.loads = stats.disk.loaded;
+    outcome.compactions = stats.kv.compactions;
+    outcome.computed = stats.tokens_computed;
     return outcome;
   }
 
@@ -232,8 +244,22 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
       {"batched with others, chunks of 7, two threads", 2, 7, 8, 40, 64, true},
       {"batched with others, chunks of 32, four threads", 4, 32, 8, 512, 64, true},
       {"forced preemption", 2, 32, 8, 128, 12, true, 100},
+      {.name = "static",
+       .chunk = 64,
+       .max_running = 4,
+       .others = true,
+       .batching = Batching::kStatic},
+      {.name = "contiguous",
+       .threads = 2,
+       .chunk = 32,
+       .max_running = 8,
+       .step_tokens = 128,
+       .blocks = 14,
+       .others = true,
+       .other_tokens = 60,
+       .layout = KvLayout::kContiguous},
   };
-  int64_t preemptions = 0;
+  int64_t preemptions = 0, compactions = 0;
   for (const Variant& variant : variants) {
     const int64_t compared_before = logits_.compared;
     const Outcome outcome = Run(studied, variant, random);
@@ -241,8 +267,54 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
     EXPECT_EQ(logits_.mismatches, 0) << variant.name;
     EXPECT_GE(logits_.compared - compared_before, rows) << variant.name;
     preemptions += outcome.preemptions;
+    compactions += outcome.compactions;
   }
   EXPECT_GT(preemptions, 0) << "the small pool should have forced a preemption";
+  EXPECT_GT(compactions, 0) << "regions should have been moved";
+}
+
+// Several answers to one prompt, one after the other and sharing its blocks.
+TEST_P(BitExactness, ForksGiveTheSameBits) {
+  if (GetParam().isa != DetectIsa() || (kUnderSanitizer && GetParam().type != DType::kQ4_K)) {
+    GTEST_SKIP() << "blocks are shared in the same way for every instruction set and type";
+  }
+  std::mt19937 random(13);
+  std::vector<Request> studied;
+  int64_t once = 0;
+  for (const int32_t length : {1, 32, 33, 100}) {
+    const std::vector<TokenId> prompt = RandomPrompt(random, length);
+    once += length;
+    for (uint64_t seed = 0; seed < 4; ++seed) {
+      studied.push_back(GreedyRequest(prompt, 40));
+      studied.back().sampling.temperature = 1.0f;
+      studied.back().sampling.seed = seed;
+      once += 39;
+    }
+  }
+  const Outcome alone = Run(studied, {"alone"}, random);
+  const Variant variants[] = {
+      {.name = "forks", .max_running = 16, .forks = true},
+      {.name = "forks, prefix cache", .max_running = 16, .prefix_cache = true, .forks = true},
+      {.name = "forks, few places", .threads = 2, .chunk = 7, .max_running = 3, .forks = true},
+      {.name = "forks, static", .max_running = 5, .batching = Batching::kStatic, .forks = true},
+      {.name = "forks, little memory",
+       .threads = 2,
+       .chunk = 20,
+       .max_running = 16,
+       .blocks = 9,
+       .others = true,
+       .other_tokens = 60,
+       .forks = true},
+  };
+  for (const Variant& variant : variants) {
+    const Outcome outcome = Run(studied, variant, random);
+    EXPECT_EQ(outcome.outputs, alone.outputs) << variant.name;
+    EXPECT_EQ(logits_.mismatches, 0) << variant.name;
+    EXPECT_EQ(outcome.preemptions > 0, variant.blocks < 64) << variant.name;
+    if (!variant.others) {
+      EXPECT_EQ(outcome.computed, once) << variant.name;
+    }
+  }
 }
 
 // Requests that begin alike, in turn and together, with the cache on and off.
