@@ -86,7 +86,7 @@ std::string KvIdentity(const MappedGguf& file, const ModelFlags& flags, const Lo
 
 // None where no directory is named or the prefix cache is off.
 Result<std::unique_ptr<DiskTier>> OpenDiskTier(const ModelFlags& flags, const LoadedModel& loaded) {
-  if (flags.prefix_cache_dir.empty() || flags.prefix_cache != "on") {
+  if (flags.prefix_cache_dir.empty() || flags.prefix_cache != "on" || flags.kv == "contiguous") {
     return std::unique_ptr<DiskTier>();
   }
   DiskTierConfig config;
@@ -165,9 +165,10 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_CONTEXT")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(0, 1 << 24));
-  verb.add_option("--kv-memory", flags.kv_memory, "memory for the KV cache, such as 2GiB")
+  verb.add_option("--kv-memory", flags.kv_memory,
+                  "memory for the KV cache, such as 2GiB, or a share of what is free, such as 50%")
       ->envname("MILLRACE_KV_MEMORY")
-      ->transform(CLI::AsSizeValue(false));
+      ->type_name("SIZE|SHARE");
   verb.add_option("--max-running", flags.max_running, "sequences that run together")
       ->envname("MILLRACE_MAX_RUNNING")
       ->capture_default_str()
@@ -187,6 +188,12 @@ void AddBatchingFlag(CLI::App& verb, ModelFlags& flags) {
       ->envname("MILLRACE_BATCHING")
       ->capture_default_str()
       ->check(CLI::IsMember({"continuous", "static"}));
+  verb.add_option("--kv", flags.kv,
+                  "paged; or contiguous: one region of the maximal length per request and no "
+                  "prefix cache, to compare with")
+      ->envname("MILLRACE_KV")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"paged", "contiguous"}));
   verb.add_option(
           "--target-itl", flags.target_itl,
           "milliseconds between the tokens of running streams, which prefill chunks keep as "
@@ -272,33 +279,17 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
 }
 
 Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded) {
-  const auto block_bytes =
-      static_cast<uint64_t>(KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type));
-  KvPlan plan;
-  plan.context_length =
-      flags.context > 0 ? flags.context : std::min(loaded.info.context_length, kDefaultContext);
-  const uint64_t wanted = static_cast<uint64_t>(BlocksFor(plan.context_length)) *
-                          static_cast<uint64_t>(flags.max_running) * block_bytes;
-  const uint64_t memory =
-      flags.kv_memory > 0 ? flags.kv_memory : std::min(wanted, AvailableMemory() / 4);
-  const uint64_t blocks = std::min<uint64_t>(memory / block_bytes, 1u << 30);
-  if (blocks < 1) {
-    return Error{"the KV cache needs at least " + std::to_string(block_bytes) +
-                 " bytes for one block of 32 tokens, but " + std::to_string(memory) +
-                 " are allowed: raise --kv-memory"};
+  KvBudget budget;
+  if (!flags.kv_memory.empty()) {
+    ASSIGN_OR_RETURN(budget, ParseKvBudget(flags.kv_memory));
   }
-  plan.blocks = static_cast<int32_t>(blocks);
-  if (BlocksFor(plan.context_length) > plan.blocks) {
-    if (flags.context > 0) {
-      return Error{
-          "a context of " + std::to_string(plan.context_length) + " tokens needs " +
-          std::to_string(static_cast<uint64_t>(BlocksFor(plan.context_length)) * block_bytes) +
-          " bytes of KV cache, but " + std::to_string(memory) +
-          " are allowed: raise --kv-memory or lower --context"};
-    }
-    plan.context_length = plan.blocks * kBlockTokens;
-  }
-  return plan;
+  return PlanKv(budget, {.block_bytes = KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type),
+                         .context_length = flags.context > 0 ? flags.context
+                                                             : std::min(loaded.info.context_length,
+                                                                        kDefaultContext),
+                         .context_is_required = flags.context > 0,
+                         .max_running = flags.max_running,
+                         .free_bytes = static_cast<int64_t>(AvailableMemory())});
 }
 
 Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel& loaded,
@@ -317,6 +308,10 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
   }
   config.prefix_cache = flags.prefix_cache == "on";
   if (flags.prefix_cache_disk_use == "always") config.disk_use = EngineConfig::DiskUse::kAlways;
+  if (flags.kv == "contiguous") {
+    config.scheduler.layout = KvLayout::kContiguous;
+    config.prefix_cache = false;
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
   ASSIGN_OR_RETURN(std::optional<KvStore> swap, MakeSwap(flags, loaded));
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "gguf/gguf.h"
 #include "model/transformer.h"
+#include "paged_kv/kv_plan.h"
 #include "paged_kv/kv_store.h"
 #include "tokenizer/tokenizer.h"
 
@@ -34,10 +35,11 @@ struct ModelFlags {
   std::string weights = "auto";       // packed where memory suffices, else mapped
   std::string weights_cache = "off";  // or a folder
   int32_t context = 0;                // 0: the model's, at most 8192 or what the KV memory holds
-  uint64_t kv_memory = 0;  // bytes; 0: what the context times the running sequences needs, at most
-                           // a quarter of free memory
-  int32_t max_running = 16;     // sequences that run together
-  int32_t step_tokens = 512;    // rows of a step
+  std::string kv_memory;      // "2GiB", or "50%" of what is free; empty: what the context times the
+                              // running sequences needs, at most a quarter of what is free
+  std::string kv = "paged";   // or contiguous
+  int32_t max_running = 16;   // sequences that run together
+  int32_t step_tokens = 512;  // rows of a step
   int32_t prefill_chunk = 512;  // prefill tokens of one sequence in a step
   std::string batching = "continuous";
   uint64_t swap_memory = uint64_t{512} << 20;  // bytes for blocks of preempted requests
@@ -81,11 +83,7 @@ struct LoadedModel {
 // unless --weights mapped keeps it.
 Result<LoadedModel> LoadModel(const ModelFlags& flags);
 
-// The planned KV memory: how long a sequence may be and how many blocks there are.
-struct KvPlan {
-  int32_t context_length = 0;
-  int32_t blocks = 0;
-};
+// How long a sequence may be and how many blocks there are.
 Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded);
 
 // Moves loaded.model into a new engine. loaded.pool and loaded.tokenizer must outlive it.

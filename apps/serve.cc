@@ -95,6 +95,20 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& eng
   return served;
 }
 
+// What the KV cache was given, and what that means for the other switches.
+void LogKvMemory(const Engine& engine, const ModelFlags& flags, const LoadedModel& loaded) {
+  const EngineStats stats = engine.stats();
+  spdlog::info("KV memory: {} MiB for {} tokens in {}, {}; taken as it is needed, {}",
+               stats.kv_bytes >> 20, int64_t{stats.blocks_total} * kBlockTokens,
+               NameOf(loaded.kv_type), flags.kv,
+               stats.kv_huge_pages ? "on huge pages where there are some" : "without huge pages");
+  if (flags.kv == "contiguous" && flags.prefix_cache == "on") {
+    spdlog::warn(
+        "--kv contiguous: a region belongs to one request, so nothing is shared: the prefix cache "
+        "is off, and several answers to one prompt compute it several times");
+  }
+}
+
 // Whether the cache directory is worth its while, as measured.
 void LogDiskTier(const Engine& engine, const ModelFlags& flags) {
   if (flags.prefix_cache_dir.empty()) return;
@@ -133,6 +147,7 @@ Status Serve(const ServeFlags& flags) {
   std::thread engine_thread([&engine] { engine->Run(); });
   spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
                engine->config().context_length);
+  LogKvMemory(*engine, flags.model, loaded);
   LogDiskTier(*engine, flags.model);
   int signal = 0;
   constexpr timespec kFlush{.tv_sec = 0, .tv_nsec = 100'000'000};

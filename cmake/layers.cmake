@@ -12,6 +12,7 @@ foreach(m model continuous_batching)
 endforeach()
 set(MILLRACE_LAYER_engine 5)
 set(MILLRACE_LAYER_openai_api 6)
+set(MILLRACE_LAYER_lab 6)
 set(MILLRACE_LAYER_server 7)
 
 # millrace_module(NAME SOURCES a.cc ... [DEPENDS module ...] [LIBRARIES third-party ...])

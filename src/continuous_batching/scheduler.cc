@@ -41,17 +41,24 @@ Scheduler::Scheduler(const SchedulerConfig& config, BlockPool& pool, PrefixTree*
       swap_(swap),
       waiting_({config.reorder_window, config.max_overtakes, config.max_passes}) {
   CHECK(Validate(config).ok());
+  CHECK(tree == nullptr || !is_contiguous());
 }
 
 void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
                     std::optional<PrefixUse> prefix, const Terms& terms) {
-  CHECK(prompt_tokens >= 1 && prompt_tokens < max_length);
+  Insert(request, prompt_tokens, max_length, std::move(prefix), terms);
+  waiting_.Add(request, terms.client, terms.priority);
+}
+
+Scheduler::Sequence& Scheduler::Insert(RequestId request, int32_t tokens, int32_t max_length,
+                                       std::optional<PrefixUse> prefix, const Terms& terms) {
+  CHECK(tokens >= 1 && tokens < max_length);
   CHECK(BlocksFor(max_length) <= pool_->capacity());
   const auto [node, inserted] = sequences_.try_emplace(request);
   CHECK(inserted);
   Sequence& sequence = node->second;
   sequence.request = request;
-  sequence.length = prompt_tokens;
+  sequence.length = tokens;
   sequence.max_length = max_length;
   if (tree_ != nullptr) sequence.prefix = std::move(prefix);
   sequence.deadline = terms.deadline;
@@ -59,7 +66,7 @@ void Scheduler::Add(RequestId request, int32_t prompt_tokens, int32_t max_length
     deadlines_.emplace(*terms.deadline, request);
     longest_with_deadline_ = std::max(longest_with_deadline_, max_length);
   }
-  waiting_.Add(request, terms.client, terms.priority);
+  return sequence;
 }
 
 bool Scheduler::Remove(RequestId request, Afterwards afterwards) {
@@ -88,6 +95,7 @@ StepPlan Scheduler::PlanStep() {
 void Scheduler::SecureNextTokens(StepPlan& plan) {
   for (size_t i = 0; i < running_.size(); ++i) {
     while (!Cover(*running_[i], running_[i]->computed + 1)) {
+      if (GiveBackFork(plan)) continue;
       if (i + 1 < running_.size()) {
         Preempt(plan);
       } else if (i == 0 && tree_ != nullptr && tree_->stats().pinned > 0) {
@@ -178,11 +186,15 @@ bool Scheduler::Cover(Sequence& sequence, int32_t tokens) {
   if (missing > pool_->available()) tree_->Evict(missing - pool_->available());
   auto blocks = pool_->TryAcquire(missing);
   CHECK(blocks.has_value());
-  for (BlockRef& block : *blocks) {
+  Append(sequence, *std::move(blocks));
+  return true;
+}
+
+void Scheduler::Append(Sequence& sequence, std::vector<BlockRef> blocks) {
+  for (BlockRef& block : blocks) {
     sequence.block_table.push_back(block.id());
     sequence.blocks.push_back(std::move(block));
   }
-  return true;
 }
 
 void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) {
@@ -226,5 +238,32 @@ std::span<const BlockId> Scheduler::BlockTable(RequestId request) const {
 
 int32_t Scheduler::running() const { return static_cast<int32_t>(running_.size()); }
 int32_t Scheduler::waiting() const { return waiting_.size(); }
+
+KvUsage Scheduler::usage() const {
+  KvUsage usage{.compactions = compactions_, .moved_blocks = moved_blocks_};
+  if (is_contiguous()) usage.unusable_blocks = pool_->available() - pool_->LongestFreeRun();
+  for (const Sequence* sequence : running_) {
+    usage.unused_slots += sequence->covered() - sequence->computed;
+  }
+  return usage;
+}
+
+void Scheduler::Mark(KvMap& map) const {
+  for (const auto& [request, sequence] : sequences_) {
+    if (!sequence.forked) continue;
+    for (const BlockRef& block : sequence.forked->blocks) {
+      map.blocks[static_cast<size_t>(block.id().value)].requests.push_back(request);
+    }
+  }
+  for (const Sequence* sequence : running_) {
+    int32_t left = sequence->computed;
+    for (const BlockId block : sequence->block_table) {
+      KvBlockUse& use = map.blocks[static_cast<size_t>(block.value)];
+      use.requests.push_back(sequence->request);
+      use.filled = std::max(use.filled, std::clamp(left, 0, kBlockTokens));
+      left -= kBlockTokens;
+    }
+  }
+}
 
 }  // namespace millrace

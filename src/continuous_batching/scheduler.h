@@ -34,6 +34,7 @@
 #include "continuous_batching/step_cost.h"
 #include "continuous_batching/waiting_queue.h"
 #include "paged_kv/block_pool.h"
+#include "paged_kv/kv_map.h"
 #include "prefix_cache/prefix_tree.h"
 
 namespace millrace {
@@ -57,6 +58,10 @@ struct SchedulerConfig {
   // How long a step with decode rows may take: its prefill rows are as many as keep to that, by the
   // speed that Observe measured, but StepCost::kLeastPrefill at least. None: only the bounds above.
   std::optional<Duration> target_interval = std::nullopt;
+  // kContiguous: a sequence begins with one run of blocks for its max_length, or waits; sequences
+  // that run are moved together where that makes room. Nobody is preempted and nothing is shared:
+  // without a prefix tree only.
+  KvLayout layout = KvLayout::kPaged;
 };
 
 // How a sequence takes part in prefix reuse.
@@ -128,6 +133,14 @@ class Scheduler {
   // checks both on submission). Without `prefix`, it neither takes from the tree nor gives.
   void Add(RequestId request, int32_t prompt_tokens, int32_t max_length,
            std::optional<PrefixUse> prefix = std::nullopt, const Terms& terms = {});
+  // Between two steps: `child` goes on from `parent`, which runs, as it is: it has the parent's
+  // first `length` tokens but the last, which is its own, and shares the blocks of those that are
+  // computed; a block that is filled in part is copied when the child is admitted, before anybody
+  // who waits and was not preempted. Until then it keeps the shared blocks, but gives them back,
+  // to be recomputed, before anybody is preempted. For several answers to one prompt, and for
+  // beams. With paged memory only; 1 < length < max_length.
+  void Fork(RequestId parent, RequestId child, int32_t length, int32_t max_length,
+            std::optional<PrefixUse> prefix = std::nullopt, const Terms& terms = {});
   // Removes a sequence, waiting or running; its blocks are free at once, except for what the tree
   // keeps of them: what was computed, or with kForget no more than it knows already. False when
   // unknown.
@@ -142,7 +155,8 @@ class Scheduler {
 
   // The next step:
   // - Every running sequence, in order of admission, is secured a block for its next token. Where
-  //   there is none, blocks that only the tree holds are evicted; then the latest running sequence
+  //   there is none, blocks that only the tree holds are evicted; then waiting forks give back
+  //   what they share; then the latest running sequence
   //   is preempted: its blocks are given back and it waits, to be recomputed or to be brought back
   //   from the swap space, whichever is quicker by what Observe measured. The latest is not
   //   preempted for its own sake: it sits out the step. The first of all breaks pins.
@@ -177,12 +191,15 @@ class Scheduler {
   // with that. Not while nothing runs: a step must have something to do.
   void Hold(RequestId request, bool held);
 
-  // The blocks of a running sequence, in order. Valid until the next call that changes the
-  // scheduler.
+  // The blocks of a running sequence, in order, maybe more than it has tokens. Valid until the next
+  // call that changes the scheduler.
   std::span<const BlockId> BlockTable(RequestId request) const;
   int32_t running() const;
   int32_t waiting() const;
   const WaitingQueue& queue() const { return waiting_; }
+  KvUsage usage() const;
+  // Writes into `map` which sequences have which blocks, and how far they are filled.
+  void Mark(KvMap& map) const;
 
  private:
   struct Sequence {
@@ -193,9 +210,10 @@ class Scheduler {
     std::vector<BlockRef> blocks;
     std::vector<BlockId> block_table;  // the ids of `blocks`
     std::optional<PrefixUse> prefix;
-    PrefixTree::Cursor cursor;      // how far its blocks are in the tree
-    std::vector<BlockRef> swapped;  // copies of its first blocks, of the swap space
-    int32_t swapped_tokens = 0;     // that they hold
+    PrefixTree::Cursor cursor;                // how far its blocks are in the tree
+    std::vector<BlockRef> swapped;            // copies of its first blocks, of the swap space
+    int32_t swapped_tokens = 0;               // that they hold
+    std::optional<PrefixTree::Match> forked;  // what it shares, from Fork until it is admitted
     std::optional<TimePoint> deadline;
     bool charged = false;  // to its client, for its prompt
     bool waited = false;   // for a prefix
@@ -209,6 +227,9 @@ class Scheduler {
   };
   enum class Tail { kWholeBlocks, kAll };
 
+  Sequence& Insert(RequestId request, int32_t tokens, int32_t max_length,
+                   std::optional<PrefixUse> prefix, const Terms& terms);
+
   // What a step has left.
   struct Room {
     int32_t rows = 0;
@@ -220,6 +241,7 @@ class Scheduler {
   void SwapOut(Sequence& sequence, StepPlan& plan);
   void SwapIn(Sequence& sequence, StepPlan& plan);
   int32_t WorthKeeping(const Sequence& sequence) const;
+  bool GiveBackFork(StepPlan& plan);
   void PlanRunning(StepPlan& plan, Room& room);
   void PlanSlice(Sequence& sequence, StepPlan& plan, Room& room);
   int32_t ChunkOf(const Sequence& sequence, const Room& room) const;
@@ -236,12 +258,20 @@ class Scheduler {
   std::vector<Sequence*> CandidatesOf(const WaitingQueue::Turn& turn);
   bool TryAdmit(Sequence& sequence, StepPlan& plan);
   void Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan);
+  static PrefixTree::Match ShareOf(const PrefixTree::Match& match);
+  bool SecureBeginning(Sequence& sequence, PrefixTree::Match& match);
   bool Fits(const Sequence& sequence, const PrefixTree::Match& match) const;
   bool CannotMeet(const Sequence& sequence, Duration left) const;
   bool WaitsForPrefix(const Sequence& sequence, int32_t cached) const;
   std::span<const TokenId> Findable(const Sequence& sequence) const;
   int32_t Obtainable() const;
   static int32_t BlocksAhead(const Sequence& sequence);
+  static void Append(Sequence& sequence, std::vector<BlockRef> blocks);
+
+  // scheduler_regions.cc
+  bool is_contiguous() const { return config_.layout == KvLayout::kContiguous; }
+  std::optional<std::vector<BlockRef>> TryReserve(const Sequence& sequence, StepPlan& plan);
+  void Compact(StepPlan& plan);
 
   SchedulerConfig config_;
   BlockPool* pool_;
@@ -254,6 +284,8 @@ class Scheduler {
   std::vector<BlockRef> copied_from_;  // the plan's, of pool and swap space, kept until Commit
   std::set<std::pair<TimePoint, RequestId>> deadlines_;
   int32_t longest_with_deadline_ = 0;  // tokens of the longest prompt that had one
+  int64_t compactions_ = 0;
+  int64_t moved_blocks_ = 0;
 };
 
 }  // namespace millrace

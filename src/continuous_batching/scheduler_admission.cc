@@ -28,12 +28,14 @@ void Scheduler::Hold(RequestId request, bool held) {
 }
 
 void Scheduler::Admit(StepPlan& plan, Room& room) {
-  if (is_static() && !running_.empty()) return;
-  // A static batch is formed whole; those for whom there is no row yet begin in a later step.
+  // A static batch is formed whole; those for whom there is no row yet begin in a later step, and
+  // only forks of its members join it.
+  const bool is_formed = is_static() && !running_.empty();
   while ((room.prefill > 0 || is_static()) && !waiting_.empty() && HasPlace()) {
     const std::vector<Sequence*> candidates = Candidates();
-    const bool begun = std::any_of(candidates.begin(), candidates.end(),
-                                   [&](Sequence* sequence) { return TryAdmit(*sequence, plan); });
+    const bool begun = std::any_of(candidates.begin(), candidates.end(), [&](Sequence* sequence) {
+      return (!is_formed || sequence->forked) && TryAdmit(*sequence, plan);
+    });
     if (!begun) return;
     PlanSlice(*running_.back(), plan, room);
   }
@@ -100,18 +102,15 @@ std::span<const TokenId> Scheduler::Findable(const Sequence& sequence) const {
 // Moves the sequence from the queue to the running ones if it fits; otherwise nothing changes.
 bool Scheduler::TryAdmit(Sequence& sequence, StepPlan& plan) {
   PrefixTree::Match match;
-  if (sequence.prefix) match = tree_->Find(sequence.prefix->space, Findable(sequence));
-  if (!Fits(sequence, match)) {
-    match.partial = BlockRef();  // in the tightest pool there is no room for a copy
-    match.partial_tokens = 0;
-    match.partial_node = nullptr;
-    if (!Fits(sequence, match)) {
-      if (!running_.empty()) return false;
-      if (tree_ != nullptr) tree_->UnpinAll();  // alone, it fits the pool
-      CHECK(Fits(sequence, match));
-    }
+  std::optional<std::vector<BlockRef>> region;
+  if (is_contiguous()) {
+    region = TryReserve(sequence, plan);
+    if (!region) return false;
+  } else if (!SecureBeginning(sequence, match)) {
+    return false;
   }
   Begin(sequence, std::move(match), plan);
+  if (region) Append(sequence, *std::move(region));
   // What is computed again is not the client's fault.
   const int32_t to_compute = sequence.charged ? 0 : sequence.pending();
   sequence.charged = true;
@@ -120,10 +119,34 @@ bool Scheduler::TryAdmit(Sequence& sequence, StepPlan& plan) {
   return true;
 }
 
+// Finds what there is of the sequence's beginning; whether the rest fits.
+bool Scheduler::SecureBeginning(Sequence& sequence, PrefixTree::Match& match) {
+  if (sequence.forked) {
+    match = ShareOf(*sequence.forked);
+  } else if (sequence.prefix) {
+    match = tree_->Find(sequence.prefix->space, Findable(sequence));
+  }
+  if (Fits(sequence, match)) return true;
+  match.partial = BlockRef();  // in the tightest pool there is no room for a copy
+  match.partial_tokens = 0;
+  match.partial_node = nullptr;
+  if (Fits(sequence, match)) return true;
+  if (!running_.empty()) return false;
+  // Alone, it fits the pool: nothing else may be in its way.
+  if (tree_ != nullptr) tree_->UnpinAll();
+  for (auto& [request, other] : sequences_) {
+    if (&other != &sequence) other.forked.reset();
+  }
+  if (sequence.forked) sequence.forked->partial = BlockRef();
+  CHECK(Fits(sequence, match));
+  return true;
+}
+
 // Takes over what is there, in the tree or in the swap space; the part of a block is copied, for
 // the sequence is going to write behind it.
 void Scheduler::Begin(Sequence& sequence, PrefixTree::Match match, StepPlan& plan) {
   if (tree_ != nullptr) tree_->Touch(match);
+  sequence.forked.reset();
   const int32_t cached = match.tokens();
   sequence.blocks = std::move(match.blocks);
   for (const BlockRef& block : sequence.blocks) sequence.block_table.push_back(block.id());

@@ -21,6 +21,14 @@ void WaitingQueue::Add(RequestId request, const std::string& client_name, int32_
   ++size_;
 }
 
+void WaitingQueue::AddBegun(RequestId request, const std::string& client) {
+  const auto [node, inserted] = entries_.try_emplace(
+      request, Entry{.client = &clients_[client], .place = {0, arrivals_++}, .preempted = true});
+  CHECK(inserted);
+  preempted_.push_back(request);
+  ++size_;
+}
+
 // So that nobody saves up claims while he asks for nothing, and nobody pays for what he had while
 // nobody else wanted it.
 void WaitingQueue::Lift(Client& client) const {

@@ -56,6 +56,8 @@ class WaitingQueue {
   // It has begun, and `computed` tokens of its prompt are going to be computed. Until Erase, the
   // queue knows whose it is.
   void Begin(RequestId request, int64_t computed);
+  // A fork of what has begun: waits with the preempted ones, behind those that are there.
+  void AddBegun(RequestId request, const std::string& client);
   // It was preempted: waits again, before everything that has not begun.
   void PutBack(RequestId request);
   // A running sequence was given `tokens` tokens.

@@ -11,7 +11,8 @@ namespace millrace {
 namespace {
 
 // What can be said about a request without looking at the engine's state.
-Status CheckRequest(const Request& request, int32_t vocab_size) {
+Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
+                    int32_t vocab_size) {
   if (request.prompt.empty()) return Error{"The prompt is empty: it must hold at least one token."};
   for (TokenId token : request.prompt) {
     if (token.value < 0 || token.value >= vocab_size) {
@@ -23,7 +24,10 @@ Status CheckRequest(const Request& request, int32_t vocab_size) {
   if (request.max_tokens < 1) {
     return Error{fmt::format("max_tokens is {}, but must be at least 1.", request.max_tokens)};
   }
-  return Validate(request.sampling, vocab_size);
+  for (const Engine::Fork& fork : forks) {
+    RETURN_IF_ERROR(Validate(fork.sampling, vocab_size));
+  }
+  return {};
 }
 
 // At least one token must fit behind the prompt.
@@ -43,16 +47,17 @@ Status CheckLength(size_t prompt_tokens, int32_t context_length, int32_t longest
   return {};
 }
 
-LiveRequest MakeLive(Request&& request, EventSink&& sink, int32_t longest, int32_t vocab_size,
-                     TimePoint now) {
+LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t vocab_size,
+                    TimePoint now) {
   const auto prompt_tokens = static_cast<int32_t>(request.prompt.size());
   LiveRequest live{
       .id = {},
       .tokens = std::move(request.prompt),
       .stop_tokens = std::move(request.stop_tokens),
       .max_length = prompt_tokens + std::min(request.max_tokens, longest - prompt_tokens),
-      .sampler = Sampler(std::move(request.sampling), vocab_size),
-      .sink = std::move(sink),
+      .sampler = Sampler(std::move(fork.sampling), vocab_size),
+      .sink = std::move(fork.sink),
+      .forks = {},
       .prefix_cache = request.prefix_cache,
       .cache_space = std::move(request.cache_space),
       .pin = request.pin,
@@ -67,6 +72,17 @@ LiveRequest MakeLive(Request&& request, EventSink&& sink, int32_t longest, int32
   live.sampler.ObservePrompt(live.tokens);
   live.timings.prompt_tokens = prompt_tokens;
   return live;
+}
+
+// The first of the forks; the others are its own.
+LiveRequest MakeLive(Request&& request, std::vector<Engine::Fork>&& forks, int32_t longest,
+                     int32_t vocab_size, TimePoint now) {
+  LiveRequest first = MakeOne(request, std::move(forks[0]), longest, vocab_size, now);
+  first.queued_tokens = first.timings.prompt_tokens;
+  for (size_t i = 1; i < forks.size(); ++i) {
+    first.forks.push_back(MakeOne(request, std::move(forks[i]), longest, vocab_size, now));
+  }
+  return first;
 }
 
 }  // namespace
@@ -89,6 +105,11 @@ std::string_view NameOf(FinishReason reason) {
 
 Status Validate(const EngineConfig& config) {
   RETURN_IF_ERROR(Validate(config.scheduler));
+  if (config.scheduler.layout == KvLayout::kContiguous && config.prefix_cache) {
+    return Error{
+        "Contiguous KV memory cannot be shared, so it has no prefix cache: turn the cache off, or "
+        "choose paged KV memory."};
+  }
   if (config.context_length < 2) {
     return Error{fmt::format("The context length is {}, but must be at least 2 tokens.",
                              config.context_length)};
@@ -114,30 +135,41 @@ Engine::~Engine() {
 }
 
 Result<RequestId> Engine::Submit(Request request, EventSink sink) {
+  std::vector<Fork> one;
+  one.push_back({request.sampling, std::move(sink)});
+  ASSIGN_OR_RETURN(const std::vector<RequestId> ids,
+                   SubmitForks(std::move(request), std::move(one)));
+  return ids[0];
+}
+
+Result<std::vector<RequestId>> Engine::SubmitForks(Request request, std::vector<Fork> forks) {
+  CHECK(!forks.empty());
   State& s = *state_;
   const int32_t vocab_size = s.model->info().vocab_size;
-  RETURN_IF_ERROR(CheckRequest(request, vocab_size));
+  RETURN_IF_ERROR(CheckRequest(request, forks, vocab_size));
   RETURN_IF_ERROR(CheckLength(request.prompt.size(), s.config.context_length, s.longest));
   LiveRequest live =
-      MakeLive(std::move(request), std::move(sink), s.longest, vocab_size, s.clock.Now());
+      MakeLive(std::move(request), std::move(forks), s.longest, vocab_size, s.clock.Now());
   const int32_t prompt_tokens = live.timings.prompt_tokens;
+  const int32_t answers = State::CountWithForks(live);
 
-  RequestId id;
+  std::vector<RequestId> ids;
   {
     const std::lock_guard lock(s.mutex);
-    RETURN_IF_ERROR(s.CheckRoom(prompt_tokens));
-    id = live.id = RequestId(s.next_id++);
-    ++s.queued_requests;
+    RETURN_IF_ERROR(s.CheckRoom(prompt_tokens, answers));
+    ids.push_back(live.id = RequestId(s.next_id++));
+    for (LiveRequest& fork : live.forks) ids.push_back(fork.id = RequestId(s.next_id++));
+    s.queued_requests += answers;
     s.queued_tokens += prompt_tokens;
     s.inbox.push_back(std::move(live));
   }
   s.wake.notify_one();
-  return id;
+  return ids;
 }
 
 Status Engine::CheckRoom() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->CheckRoom(1);
+  return state_->CheckRoom(1, 1);
 }
 
 void Engine::Cancel(RequestId request, FinishReason reason) {
@@ -178,7 +210,9 @@ void Engine::Run() {
     const bool any_left = Step();
     std::unique_lock lock(s.mutex);
     if (!any_left) {
-      s.wake.wait(lock, [&s] { return s.stop || !s.inbox.empty() || !s.cancellations.empty(); });
+      s.wake.wait(lock, [&s] {
+        return s.stop || !s.inbox.empty() || !s.cancellations.empty() || !s.inspections.empty();
+      });
     }
     if (s.stop) break;
   }
@@ -195,6 +229,18 @@ void Engine::Stop() {
     const std::lock_guard lock(state_->mutex);
     state_->stop = true;
   }
+  state_->wake.notify_one();
+}
+
+void Engine::InspectKv(std::function<void(const KvMap&)> look) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->stop) {
+      state_->inspections.push_back(std::move(look));
+      look = nullptr;
+    }
+  }
+  if (look) return look(KvMap{});
   state_->wake.notify_one();
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "engine/request.h"
 #include "engine/timeline.h"
 #include "model/model.h"
+#include "paged_kv/kv_map.h"
 #include "paged_kv/kv_store.h"
 #include "prefix_cache/disk_tier.h"
 
@@ -46,6 +48,9 @@ struct EngineStats {
   int32_t blocks_cached = 0;  // by the prefix cache alone: given up where they are needed
   int32_t blocks_pinned = 0;
   int32_t blocks_total = 0;
+  KvUsage kv;                  // fragmentation
+  int64_t kv_bytes = 0;        // of all blocks; physical memory once they are written to
+  bool kv_huge_pages = false;  // where the system has some
   int64_t steps = 0;
   int64_t tokens_computed = 0;  // rows that went through the model
   int64_t tokens_generated = 0;
@@ -91,6 +96,14 @@ class Engine {
   // From any thread: whether Submit would refuse any request now, for want of room or because the
   // engine drains: what costs nothing to ask before a prompt is made ready.
   Status CheckRoom() const;
+  // Several answers to one prompt, each with its sampling and sink in place of the request's: the
+  // prompt is computed once, and the answers share its blocks (with contiguous KV memory, each
+  // computes its own). All are accepted or none; each is a request of its own from then on.
+  struct Fork {
+    SamplingParams sampling;
+    EventSink sink;
+  };
+  Result<std::vector<RequestId>> SubmitForks(Request request, std::vector<Fork> forks);
   // From any thread; takes effect before the next step. Unknown or finished ids are ignored. The
   // finish event carries `reason` (kStop when the consumer met a stop string, kCancelled when the
   // client left).
@@ -113,6 +126,10 @@ class Engine {
   EngineStats stats() const;  // from any thread
   // The last steps, at most `most`, oldest first; from any thread.
   std::vector<TimelineStep> LastSteps(size_t most) const;
+  // From any thread: `look` is called once with the use of every KV block, on the engine's thread
+  // between two steps; with an empty map, and from here, where the engine is stopping. The map is
+  // valid during the call, which must be quick and must not call back into the engine.
+  void InspectKv(std::function<void(const KvMap&)> look);
   const ModelInfo& info() const;
   const EngineConfig& config() const;
 

@@ -22,18 +22,6 @@ EngineConfig Limited(EngineConfig config, const ModelInfo& info) {
 
 PrefixTreeConfig TreeConfig(const BlockPool& pool) { return {.max_pinned = pool.capacity() / 2}; }
 
-// The message of what the sink threw; nothing where it did not.
-std::optional<std::string> Call(const EventSink& sink, const Event& event) {
-  try {
-    if (sink) sink(event);
-    return std::nullopt;
-  } catch (const std::exception& exception) {
-    return std::string("The consumer of the tokens failed: ") + exception.what();
-  } catch (...) {
-    return "The consumer of the tokens failed.";
-  }
-}
-
 }  // namespace
 
 Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model,
@@ -57,33 +45,67 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
         kv.shape().head_dim == wanted.head_dim);
   longest = static_cast<int32_t>(std::min<int64_t>(config.context_length, memory));
   progress.blocks_total = pool.capacity();
+  progress.kv_bytes = kv.bytes();
+  progress.kv_huge_pages = kv.memory().huge_pages();
   if (disk && tree) StartDisk();
   if (swap) StartSwap();
   published = progress;
 }
 
+std::optional<std::string> Engine::State::Call(const EventSink& sink, const Event& event) {
+  try {
+    if (sink) sink(event);
+    return std::nullopt;
+  } catch (const std::exception& exception) {
+    return std::string("The consumer of the tokens failed: ") + exception.what();
+  } catch (...) {
+    return "The consumer of the tokens failed.";
+  }
+}
+
 void Engine::State::AdmitInbox() {
   std::vector<LiveRequest> arrivals;
   std::vector<Cancellation> leaving;
+  std::vector<std::function<void(const KvMap&)>> looks;
   bool stopping = false;
   {
     const std::lock_guard lock(mutex);
     stopping = stop;  // read with the inbox: nothing enters it once `stop` is set
     arrivals.swap(inbox);
     leaving.swap(cancellations);
+    looks.swap(inspections);
   }
   for (LiveRequest& arrival : arrivals) {
-    const RequestId id = arrival.id;
-    const LiveRequest& request = live.emplace(id, std::move(arrival)).first->second;
-    std::optional<PrefixUse> use;
-    if (request.prefix_cache) use = PrefixUse{request.cache_space, &request.tokens};
-    scheduler.Add(id, request.timings.prompt_tokens, request.max_length, std::move(use),
-                  request.terms);
+    Begin(std::move(arrival));
   }
   for (const Cancellation& cancellation : leaving) {
-    if (live.contains(cancellation.request)) End(cancellation.request, cancellation.reason);
+    if (live.contains(cancellation.request)) {
+      End(cancellation.request, cancellation.reason);
+    } else {
+      EndFork(cancellation.request, cancellation.reason);
+    }
   }
   if (stopping) EndAll();
+  if (looks.empty()) return;
+  const KvMap map = MapOfKv();
+  for (const auto& look : looks) look(map);
+}
+
+KvMap Engine::State::MapOfKv() const {
+  KvMap map;
+  map.layout = config.scheduler.layout;
+  map.blocks.resize(static_cast<size_t>(pool.capacity()));
+  for (int32_t i = 0; i < pool.capacity(); ++i) {
+    map.blocks[static_cast<size_t>(i)].holders = pool.holders(BlockId(i));
+  }
+  map.reserved_bytes = kv.bytes();
+  if (const auto residence = kv.memory().residence()) {
+    map.resident_bytes = residence->resident_bytes;
+    map.huge_page_bytes = residence->huge_bytes;
+  }
+  if (tree) tree->Mark(map);
+  scheduler.Mark(map);
+  return map;
 }
 
 void Engine::State::EndOverdue() {
@@ -159,14 +181,17 @@ void Engine::State::MakeBatch(const StepPlan& plan) {
 void Engine::State::Sample(const StepPlan& plan, MatrixView<const float> logits) {
   const TimePoint now = clock.Now();
   outcomes.clear();
+  births.clear();
   appended.assign(plan.slices.size(), 0);
   int64_t row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     if (!plan.slices[i].samples) continue;
     CHECK(row < logits.rows && logits.columns == model->info().vocab_size);
     const std::span<const float> values(logits.row(row++), static_cast<size_t>(logits.columns));
-    outcomes.push_back(SampleRow(live.at(plan.slices[i].request), values, now));
+    LiveRequest& request = live.at(plan.slices[i].request);
+    outcomes.push_back(SampleRow(request, values, now));
     appended[i] = 1;
+    if (!request.forks.empty()) BeginForks(request, values, now);
   }
 }
 
@@ -205,6 +230,7 @@ void Engine::State::Commit(const StepPlan& plan) {
     }
   }
   scheduler.Commit(plan, appended);
+  CommitForks();
   for (const Outcome& outcome : outcomes) {
     if (outcome.request->timings.output_tokens == 1) ApplyPin(*outcome.request);
     if (outcome.finish) scheduler.Remove(outcome.request->id);
@@ -241,6 +267,7 @@ bool Engine::State::PublishStats() {
   progress.running = scheduler.running();
   progress.blocks_cached = pool.reclaimable();
   progress.blocks_held = pool.held() - pool.reclaimable();
+  progress.kv = scheduler.usage();
   if (tree) {
     progress.blocks_pinned = tree->stats().pinned;
     progress.prefix_evictions = tree->stats().evicted;
@@ -253,7 +280,9 @@ bool Engine::State::PublishStats() {
   queued_tokens -= std::exchange(dequeued_tokens, 0);
   // Those that were never scheduled are counted by queued_requests at all times, so that stats()
   // never misses one on its way from the inbox to the scheduler.
-  const int32_t new_in_scheduler = queued_requests - static_cast<int32_t>(inbox.size());
+  int32_t new_in_scheduler = queued_requests;
+  for (const LiveRequest& request : inbox) new_in_scheduler -= CountWithForks(request);
+  for (const auto& [id, request] : live) new_in_scheduler -= CountWithForks(request) - 1;
   progress.waiting = scheduler.waiting() - new_in_scheduler;
   published = progress;
   published_pace = pace;
@@ -267,6 +296,7 @@ void Engine::State::End(RequestId id, FinishReason reason, std::string message) 
   const FinishInfo finish = FinishInfoOf(node->second, reason, std::move(message));
   if (!node->second.first_scheduled) LeaveQueue(node->second, clock.Now());
   (void)Call(node->second.sink, Event{.request = id, .tokens = {}, .finish = finish});
+  Promote(node->second);
   live.erase(node);
   ++progress.finished;
 }
@@ -275,12 +305,12 @@ void Engine::State::EndAll() {
   while (!live.empty()) End(live.begin()->first, FinishReason::kCancelled);
 }
 
-Status Engine::State::CheckRoom(int32_t prompt_tokens) const {
+Status Engine::State::CheckRoom(int32_t prompt_tokens, int32_t answers) const {
   if (draining || stop) {
     return Error{"The server is shutting down and takes no new requests.", ErrorKind::kExhausted};
   }
   // The bound on tokens is on what already waits, so that a long prompt is not refused for ever.
-  if (queued_requests >= config.max_queued_requests ||
+  if (queued_requests + answers > config.max_queued_requests ||
       (queued_requests > 0 && queued_tokens + prompt_tokens > config.max_queued_tokens)) {
     return Error{fmt::format("The server's queue is full ({} requests with {} prompt tokens are "
                              "waiting): try again later.",
@@ -293,7 +323,7 @@ Status Engine::State::CheckRoom(int32_t prompt_tokens) const {
 void Engine::State::LeaveQueue(LiveRequest& request, TimePoint now) {
   request.first_scheduled = now;
   ++dequeued_requests;
-  dequeued_tokens += request.timings.prompt_tokens;
+  dequeued_tokens += request.queued_tokens;
 }
 
 // The time now is the end of the phase that the request is in; the phases it never reached take

@@ -28,11 +28,13 @@ struct LiveRequest {
   int32_t max_length = 0;  // prompt and output at most
   Sampler sampler;
   EventSink sink;
+  std::vector<LiveRequest> forks;  // other answers to the prompt: they begin when it is computed
   bool prefix_cache = true;
   std::string cache_space;
   PinAction pin = PinAction::kNone;
   Terms terms;
-  bool restored = false;  // the disk tier was asked for its beginning
+  bool restored = false;      // the disk tier was asked for its beginning
+  int32_t queued_tokens = 0;  // its part of the queue's
 
   TimePoint arrival{};
   std::optional<TimePoint> first_scheduled;
@@ -64,6 +66,17 @@ struct Engine::State {
   // Removes the request from the scheduler at once and calls its sink with the finish event.
   void End(RequestId id, FinishReason reason, std::string message = {});
   void EndAll();
+  // The message of what the sink threw; nothing where it did not.
+  static std::optional<std::string> Call(const EventSink& sink, const Event& event);
+  KvMap MapOfKv() const;
+
+  // engine_forks.cc
+  void Begin(LiveRequest&& request);  // gives it, or its forks too, to the scheduler
+  void BeginForks(LiveRequest& parent, std::span<const float> logits, TimePoint now);
+  void CommitForks();
+  void EndFork(RequestId id, FinishReason reason);
+  void Promote(LiveRequest& ended);
+  static int32_t CountWithForks(const LiveRequest& request);
 
   // What a step brought to one request. `finish` is set where that ended it.
   struct Outcome {
@@ -111,7 +124,11 @@ struct Engine::State {
   Batch batch;                            // of the current step
   std::vector<Outcome> outcomes;          // of the current step: one per slice that samples
   std::vector<int32_t> appended;          // of the current step: per slice
-  EngineStats progress;                   // `waiting`: preempted ones only
+  struct Birth {
+    RequestId parent, child;
+  };
+  std::vector<Birth> births;  // of the current step: forks that got their first token
+  EngineStats progress;       // `waiting`: preempted ones only
   // Requests that left the queue in this step, not yet subtracted from the shared counts.
   int32_t dequeued_requests = 0;
   int64_t dequeued_tokens = 0;
@@ -119,8 +136,8 @@ struct Engine::State {
   Timeline timeline;
   TimelineStep timeline_step;  // the current one
 
-  // With the mutex held: whether a prompt may join the queue.
-  Status CheckRoom(int32_t prompt_tokens) const;
+  // With the mutex held: whether so many answers to a prompt may join the queue.
+  Status CheckRoom(int32_t prompt_tokens, int32_t answers) const;
 
   // Shared: guarded by `mutex`.
   struct Cancellation {
@@ -131,6 +148,7 @@ struct Engine::State {
   std::condition_variable wake;
   std::vector<LiveRequest> inbox;
   std::vector<Cancellation> cancellations;
+  std::vector<std::function<void(const KvMap&)>> inspections;
   int64_t next_id = 0;
   int32_t queued_requests = 0;  // accepted, never scheduled yet
   int64_t queued_tokens = 0;    // their prompts

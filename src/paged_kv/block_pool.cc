@@ -1,5 +1,7 @@
 #include "paged_kv/block_pool.h"
 
+#include <algorithm>
+
 namespace millrace {
 
 BlockRef& BlockRef::operator=(BlockRef&& other) noexcept {
@@ -42,18 +44,36 @@ void BlockRef::Release() {
   if (--references == 1 && pool.given_up_last_[block]) ++pool.reclaimable_count_;
   if (references > 0) return;
   CHECK(!pool.given_up_last_[block]);
-  const int32_t slot = (pool.free_first_ + pool.free_count_) % pool.capacity();
-  pool.free_[static_cast<size_t>(slot)] = id_;
-  ++pool.free_count_;
+  pool.Free(id_.value);
 }
 
 BlockPool::BlockPool(int32_t capacity)
     : references_(static_cast<size_t>(capacity)),
       given_up_last_(static_cast<size_t>(capacity)),
-      free_(static_cast<size_t>(capacity)),
-      free_count_(capacity) {
+      links_(static_cast<size_t>(capacity) + 1) {
   CHECK(capacity > 0);
-  for (int32_t i = 0; i < capacity; ++i) free_[static_cast<size_t>(i)] = BlockId(i);
+  links_.back() = {capacity, capacity};
+  for (int32_t i = 0; i < capacity; ++i) Free(i);
+}
+
+void BlockPool::Free(int32_t block) {
+  const int32_t end = capacity();
+  Link& ring = links_[static_cast<size_t>(end)];
+  links_[static_cast<size_t>(block)] = {ring.before, end};
+  links_[static_cast<size_t>(ring.before)].after = block;
+  ring.before = block;
+  ++free_count_;
+}
+
+BlockRef BlockPool::AcquireFree(BlockId block) {
+  int32_t& references = references_[static_cast<size_t>(block.value)];
+  CHECK(references == 0);
+  references = 1;
+  const Link link = links_[static_cast<size_t>(block.value)];
+  links_[static_cast<size_t>(link.before)].after = link.after;
+  links_[static_cast<size_t>(link.after)].before = link.before;
+  --free_count_;
+  return BlockRef(this, block);
 }
 
 std::optional<std::vector<BlockRef>> BlockPool::TryAcquire(int32_t count) {
@@ -61,14 +81,32 @@ std::optional<std::vector<BlockRef>> BlockPool::TryAcquire(int32_t count) {
   if (count > free_count_) return std::nullopt;
   std::vector<BlockRef> blocks;
   blocks.reserve(static_cast<size_t>(count));
-  for (int32_t i = 0; i < count; ++i) {
-    const BlockId id = free_[static_cast<size_t>(free_first_)];
-    free_first_ = (free_first_ + 1) % capacity();
-    --free_count_;
-    references_[static_cast<size_t>(id.value)] = 1;
-    blocks.push_back(BlockRef(this, id));
-  }
+  for (int32_t i = 0; i < count; ++i) blocks.push_back(AcquireFree(BlockId(links_.back().after)));
   return blocks;
+}
+
+std::optional<std::vector<BlockRef>> BlockPool::TryAcquireRun(int32_t count) {
+  CHECK(count >= 0);
+  int32_t run = 0;
+  int32_t end = 0;
+  for (; run < count && end < capacity(); ++end) {
+    run = references_[static_cast<size_t>(end)] == 0 ? run + 1 : 0;
+  }
+  if (run < count) return std::nullopt;
+  std::vector<BlockRef> blocks;
+  blocks.reserve(static_cast<size_t>(count));
+  for (int32_t i = end - count; i < end; ++i) blocks.push_back(AcquireFree(BlockId(i)));
+  return blocks;
+}
+
+int32_t BlockPool::LongestFreeRun() const {
+  int32_t longest = 0;
+  int32_t run = 0;
+  for (const int32_t references : references_) {
+    run = references == 0 ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return longest;
 }
 
 }  // namespace millrace

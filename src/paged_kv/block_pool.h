@@ -19,6 +19,11 @@ namespace millrace {
 inline constexpr int32_t kBlockTokens = 32;  // positions per block
 constexpr int32_t BlocksFor(int32_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 
+// How a sequence gets its memory. kPaged: block by block, as it grows, from anywhere. kContiguous
+// is the textbook baseline: one run of blocks side by side, for all that it may become, when it
+// begins.
+enum class KvLayout { kPaged, kContiguous };
+
 class BlockPool;
 
 // One holder's share of a block. Move-only; Share() makes another holder; the block is free when
@@ -64,18 +69,30 @@ class BlockPool {
 
   // All `count` blocks or none. The block freed longest ago is given first.
   std::optional<std::vector<BlockRef>> TryAcquire(int32_t count);
+  // `count` blocks side by side, in rising order: the first such run of free ones, or none.
+  std::optional<std::vector<BlockRef>> TryAcquireRun(int32_t count);
+  // This block, which must be free.
+  BlockRef AcquireFree(BlockId block);
   int32_t capacity() const { return static_cast<int32_t>(references_.size()); }
   int32_t available() const { return free_count_; }
   int32_t held() const { return capacity() - free_count_; }
   int32_t reclaimable() const { return reclaimable_count_; }
+  int32_t holders(BlockId block) const { return references_[static_cast<size_t>(block.value)]; }
+  int32_t LongestFreeRun() const;  // visits every block
 
  private:
   friend class BlockRef;
+  // The free blocks are a ring through one more place than there are blocks, which is where it
+  // begins and ends: any block can leave it, and one that is freed comes in last.
+  struct Link {
+    int32_t before = 0, after = 0;
+  };
+  void Free(int32_t block);
+
   std::vector<int32_t> references_;  // holders of each block
   std::vector<bool> given_up_last_;  // SetReclaimable, of each block
   int32_t reclaimable_count_ = 0;    // blocks with one holder, who would give them up
-  std::vector<BlockId> free_;        // a ring: the next `free_count_` entries from `free_first_`
-  int32_t free_first_ = 0;
+  std::vector<Link> links_;
   int32_t free_count_ = 0;
 };
 

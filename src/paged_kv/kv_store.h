@@ -66,6 +66,7 @@ class KvStore {
   KvType type() const { return type_; }
   int32_t blocks() const { return blocks_; }
   int64_t bytes() const { return memory_.size(); }
+  const MappedMemory& memory() const { return memory_; }
 
  private:
   KvStore(const KvShape& shape, KvType type, int32_t blocks, MappedMemory memory);

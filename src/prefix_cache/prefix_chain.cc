@@ -1,4 +1,6 @@
-// The names of beginnings, for what outlives the tree.
+// The tree as others see it: the names of beginnings, for what outlives it, and the map of blocks.
+#include <algorithm>
+
 #include "prefix_cache/prefix_node.h"
 #include "prefix_cache/prefix_tree.h"
 
@@ -35,6 +37,21 @@ void PrefixTree::ForEachBlock(const std::function<void(const KnownBlock&)>& visi
   for (; !nodes.empty(); nodes.pop_back()) {
     Node& node = *nodes.back();
     if (node.whole()) visit({node.block.id(), node.tokens(), ChainOfNode(node)});
+  }
+}
+
+void PrefixTree::Mark(KvMap& map) const {
+  std::vector<const Node*> nodes;
+  for (const auto& [space, root] : roots_) nodes.push_back(root.get());
+  while (!nodes.empty()) {
+    const Node& node = *nodes.back();
+    nodes.pop_back();
+    for (const auto& child : node.children) nodes.push_back(child.get());
+    if (!node.block) continue;
+    KvBlockUse& use = map.blocks[static_cast<size_t>(node.block.id().value)];
+    use.cached = true;
+    use.pinned = node.pinned;
+    use.filled = std::max(use.filled, node.count);
   }
 }
 

@@ -30,6 +30,7 @@
 
 #include "base/id.h"
 #include "paged_kv/block_pool.h"
+#include "paged_kv/kv_map.h"
 #include "prefix_cache/sha256.h"
 
 namespace millrace {
@@ -124,6 +125,8 @@ class PrefixTree {
   void Unpin(std::string_view space, std::span<const TokenId> tokens);
   void UnpinAll();
 
+  // Writes into `map` which blocks are cached and pinned, and how far they are filled.
+  void Mark(KvMap& map) const;
   PrefixTreeStats stats() const;
   // Whether all the invariants above that can be checked hold: for tests; visits every node.
   bool IsConsistent() const;

@@ -113,14 +113,23 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
     const Duration limit = std::chrono::milliseconds(*options_.deadline_ms);
     request.time_limit = std::max(limit - context_->SinceArrival(), Duration(0));
   }
-  for (size_t i = 0; i < choices_.size() && state_ == State::kRunning; ++i) {
-    request.prompt = prompts[i / static_cast<size_t>(options_.n)];
-    request.sampling.seed = seed + i;
-    const Result<RequestId> submitted = model.engine->Submit(
-        request, [self = shared_from_this(), i](const Event& event) { self->TakeEvent(i, event); });
+  size_t choice = 0;
+  for (size_t p = 0; p < prompts.size() && state_ == State::kRunning; ++p) {
+    request.prompt = prompts[p];
+    std::vector<Engine::Fork> forks;
+    for (int n = 0; n < options_.n; ++n) {
+      const size_t i = choice + forks.size();
+      request.sampling.seed = seed + i;
+      forks.push_back({request.sampling, [self = shared_from_this(), i](const Event& event) {
+                         self->TakeEvent(i, event);
+                       }});
+    }
+    const auto submitted = model.engine->SubmitForks(request, std::move(forks));
     if (!submitted.ok()) return ToApiError(submitted.error());
-    choices_[i].request = *submitted;
-    context_->names().Add(*submitted, fmt::format("{}/{}", context_->id(), i));
+    for (const RequestId id : *submitted) {
+      choices_[choice].request = id;
+      context_->names().Add(id, fmt::format("{}/{}", context_->id(), choice++));
+    }
   }
   return std::nullopt;
 }

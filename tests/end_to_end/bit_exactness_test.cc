@@ -1,7 +1,8 @@
 // The bit-exactness harness: the same requests alone, batched with random others, with prefill
 // chunks of 1, 7, 32 and 512, with forced preemption, swapped out and in, with and without the
-// prefix cache (whole blocks, parts of blocks, eviction, from disk), with static batching, and on
-// 1 to 4 threads give the same logits, compared with ==.
+// prefix cache (whole blocks, parts of blocks, eviction, from disk), as forks of one prompt, with
+// static batching, with contiguous memory (moved together, too), and on 1 to 4 threads give the
+// same logits, compared with ==.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
 // and files each row under the tokens of its own sequence up to that row. Whatever run computes the
@@ -93,6 +94,8 @@ struct Variant {
   Batching batching = Batching::kContinuous;
   std::string disk_directory = {};  // of the prefix cache's disk tier
   int32_t swap_blocks = 0;          // for copies of preempted requests' blocks
+  KvLayout layout = KvLayout::kPaged;
+  bool forks = false;  // neighbours with the same prompt are submitted as forks
 };
 
 struct Weights {
@@ -126,7 +129,8 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
-  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0, swapped_in = 0;
+  int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0, compactions = 0, computed = 0;
+  int64_t swapped_in = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -152,6 +156,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.max_step_tokens = variant.step_tokens;
     config.scheduler.max_chunk = variant.chunk;
     config.scheduler.batching = variant.batching;
+    config.scheduler.layout = variant.layout;
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
@@ -159,15 +164,21 @@ class BitExactness : public testing::TestWithParam<Weights> {
 
     Outcome outcome;
     outcome.outputs.resize(studied.size());
-    for (size_t i = 0; i < studied.size(); ++i) {
-      const auto keep = [&outcome, i](const Event& event) {
-        for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
-        if (event.finish) {
-          EXPECT_EQ(event.finish->reason, FinishReason::kLength);
-        }
-      };
-      const auto id = engine.Submit(studied[i], keep);
-      EXPECT_TRUE(id.ok()) << id.error().message;
+    for (size_t i = 0; i < studied.size();) {
+      const Request& first = studied[i];
+      std::vector<Engine::Fork> forks;
+      do {
+        const auto keep = [&outcome, i](const Event& event) {
+          for (const Sampled& s : event.tokens) outcome.outputs[i].push_back(s.token.value);
+          if (event.finish) {
+            EXPECT_EQ(event.finish->reason, FinishReason::kLength);
+          }
+        };
+        forks.push_back({studied[i].sampling, keep});
+        ++i;
+      } while (variant.forks && i < studied.size() && studied[i].prompt == first.prompt);
+      const auto ids = engine.SubmitForks(first, std::move(forks));
+      EXPECT_TRUE(ids.ok()) << ids.error().message;
       if (!variant.others) continue;
       for (uint32_t other = 1 + random() % 2; other > 0; --other) {
         const auto length = static_cast<int32_t>(1 + random() % 90);
@@ -187,6 +198,8 @@ class BitExactness : public testing::TestWithParam<Weights> {
     outcome.evictions = stats.prefix_evictions;
     outcome.loads = stats.disk.loaded;
     outcome.swapped_in = stats.swapped_in;
+    outcome.compactions = stats.kv.compactions;
+    outcome.computed = stats.tokens_computed;
     return outcome;
   }
 
@@ -258,6 +271,20 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
        .others = true,
        .other_tokens = 100,
        .swap_blocks = 1},
+      {.name = "static",
+       .chunk = 64,
+       .max_running = 4,
+       .others = true,
+       .batching = Batching::kStatic},
+      {.name = "contiguous",
+       .threads = 2,
+       .chunk = 32,
+       .max_running = 8,
+       .step_tokens = 128,
+       .blocks = 14,
+       .others = true,
+       .other_tokens = 60,
+       .layout = KvLayout::kContiguous},
   };
   int64_t preemptions = 0;
   int64_t swapped_in = 0;
@@ -272,6 +299,69 @@ TEST_P(BitExactness, LogitsAreTheSameBitsHoweverTheyAreComputed) {
   }
   EXPECT_GT(swapped_in, 0);
   EXPECT_GT(preemptions, 0) << "the small pool should have forced a preemption";
+}
+
+// The first ends, the second is in the way of the third, and is moved.
+TEST_P(BitExactness, RegionsThatAreMovedGiveTheSameBits) {
+  if (GetParam().isa != DetectIsa() || (kUnderSanitizer && GetParam().type != DType::kQ4_K)) {
+    GTEST_SKIP() << "blocks are moved in the same way for every instruction set and type";
+  }
+  std::mt19937 random(17);
+  const std::vector<Request> studied = {GreedyRequest(RandomPrompt(random, 33), 2),
+                                        GreedyRequest(RandomPrompt(random, 40), 60),
+                                        GreedyRequest(RandomPrompt(random, 300), 6)};
+  const Outcome alone = Run(studied, {"alone"}, random);
+  const Outcome moved =
+      Run(studied,
+          {.name = "contiguous", .max_running = 8, .blocks = 14, .layout = KvLayout::kContiguous},
+          random);
+  EXPECT_EQ(moved.outputs, alone.outputs);
+  EXPECT_EQ(logits_.mismatches, 0);
+  EXPECT_EQ(moved.compactions, 1);
+}
+
+// Several answers to one prompt, one after the other and sharing its blocks.
+TEST_P(BitExactness, ForksGiveTheSameBits) {
+  if (GetParam().isa != DetectIsa() || (kUnderSanitizer && GetParam().type != DType::kQ4_K)) {
+    GTEST_SKIP() << "blocks are shared in the same way for every instruction set and type";
+  }
+  std::mt19937 random(13);
+  std::vector<Request> studied;
+  int64_t once = 0;
+  for (const int32_t length : {1, 32, 33, 100}) {
+    const std::vector<TokenId> prompt = RandomPrompt(random, length);
+    once += length;
+    for (uint64_t seed = 0; seed < 4; ++seed) {
+      studied.push_back(GreedyRequest(prompt, 90));
+      studied.back().sampling.temperature = 1.0f;
+      studied.back().sampling.seed = seed;
+      once += 89;
+    }
+  }
+  const Outcome alone = Run(studied, {"alone"}, random);
+  const Variant variants[] = {
+      {.name = "forks", .max_running = 16, .forks = true},
+      {.name = "forks, prefix cache", .max_running = 16, .prefix_cache = true, .forks = true},
+      {.name = "forks, few places", .threads = 2, .chunk = 7, .max_running = 3, .forks = true},
+      {.name = "forks, static", .max_running = 5, .batching = Batching::kStatic, .forks = true},
+      {.name = "forks, little memory",
+       .threads = 2,
+       .chunk = 20,
+       .max_running = 16,
+       .blocks = 9,
+       .others = true,
+       .other_tokens = 60,
+       .forks = true},
+  };
+  for (const Variant& variant : variants) {
+    const Outcome outcome = Run(studied, variant, random);
+    EXPECT_EQ(outcome.outputs, alone.outputs) << variant.name;
+    EXPECT_EQ(logits_.mismatches, 0) << variant.name;
+    EXPECT_EQ(outcome.preemptions > 0, variant.blocks < 64) << variant.name;
+    if (!variant.others) {
+      EXPECT_EQ(outcome.computed, once) << variant.name;
+    }
+  }
 }
 
 // Requests that begin alike, in turn and together, with the cache on and off.

@@ -1,3 +1,5 @@
+#include "paged_kv/kv_store.h"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -5,101 +7,9 @@
 #include <vector>
 
 #include "base/float16.h"
-#include "base/rng.h"
-#include "paged_kv/block_pool.h"
-#include "paged_kv/kv_store.h"
 
 namespace millrace {
 namespace {
-
-TEST(BlockPool, GivesAllOrNothing) {
-  BlockPool pool(3);
-  auto two = pool.TryAcquire(2);
-  ASSERT_TRUE(two.has_value());
-  EXPECT_FALSE(pool.TryAcquire(2).has_value());
-  EXPECT_EQ(pool.available(), 1);
-  EXPECT_TRUE(pool.TryAcquire(0)->empty());
-  two->clear();
-  EXPECT_EQ(pool.available(), 3);
-}
-
-TEST(BlockPool, GivesTheBlockFreedLongestAgo) {
-  BlockPool pool(3);
-  auto all = *pool.TryAcquire(3);
-  const BlockId second = all[1].id();
-  all.erase(all.begin() + 1);
-  const BlockId first = all[0].id();
-  all.erase(all.begin());
-  auto again = *pool.TryAcquire(2);
-  EXPECT_EQ(again[0].id(), second);
-  EXPECT_EQ(again[1].id(), first);
-}
-
-TEST(BlockPool, ABlockIsFreeWhenItsLastHolderDies) {
-  BlockPool pool(1);
-  BlockRef first = std::move((*pool.TryAcquire(1))[0]);
-  EXPECT_TRUE(first.IsUnique());
-  BlockRef second = first.Share();
-  EXPECT_FALSE(first.IsUnique());
-  EXPECT_EQ(first.id(), second.id());
-  first = BlockRef();
-  EXPECT_EQ(pool.held(), 1);
-  EXPECT_TRUE(second.IsUnique());
-  second = BlockRef();
-  EXPECT_EQ(pool.held(), 0);
-}
-
-// The pool against a count of holders kept beside it, through random steps.
-void Walk(int32_t capacity, uint64_t seed, int steps) {
-  BlockPool pool(capacity);
-  CounterRng rng(seed, static_cast<uint64_t>(capacity));
-  std::vector<BlockRef> holders;
-  std::vector<int> count(static_cast<size_t>(capacity));
-  const auto pick = [&] { return static_cast<size_t>(rng.NextU64() % holders.size()); };
-  const auto drop = [&](size_t i) { --count[static_cast<size_t>(holders[i].id().value)]; };
-  for (int step = 0; step < steps; ++step) {
-    const uint64_t action = rng.NextU64() % 5;
-    if (action == 0) {
-      const int32_t wanted = static_cast<int32_t>(rng.NextU64() % 4);
-      const int32_t available = pool.available();
-      auto blocks = pool.TryAcquire(wanted);
-      ASSERT_EQ(blocks.has_value(), wanted <= available);
-      if (!blocks) continue;
-      for (BlockRef& block : *blocks) {
-        ASSERT_EQ(count[static_cast<size_t>(block.id().value)]++, 0) << "a held block was given";
-        holders.push_back(std::move(block));
-      }
-    } else if (!holders.empty() && action == 1 && holders.size() < 500) {
-      holders.push_back(holders[pick()].Share());
-      ++count[static_cast<size_t>(holders.back().id().value)];
-    } else if (!holders.empty() && action == 2) {  // moves onto another holder, or onto itself
-      const size_t from = pick(), to = pick();
-      if (from != to) {
-        drop(to);
-        holders[to] = std::move(holders[from]);
-        ASSERT_FALSE(static_cast<bool>(holders[from]));
-        holders.erase(holders.begin() + static_cast<int64_t>(from));
-      }
-    } else if (!holders.empty()) {
-      const size_t i = pick();
-      drop(i);
-      holders.erase(holders.begin() + static_cast<int64_t>(i));
-    }
-    int32_t held = 0;
-    for (int n : count) held += n > 0;
-    ASSERT_EQ(pool.held(), held);
-    ASSERT_EQ(pool.available() + pool.held(), capacity);
-    if (!holders.empty()) {
-      const BlockRef& any = holders[pick()];
-      ASSERT_EQ(any.IsUnique(), count[static_cast<size_t>(any.id().value)] == 1);
-    }
-  }
-}
-
-TEST(BlockPool, ConservesBlocksThroughRandomSteps) {
-  constexpr int kSteps = 10000;
-  for (int32_t capacity = 1; capacity <= 64; ++capacity) Walk(capacity, 1, kSteps);
-}
 
 TEST(KvType, ParsesItsNames) {
   EXPECT_EQ(*ParseKvType("bf16"), KvType::kBf16);
@@ -223,9 +133,14 @@ TEST(KvStore, RefusesAbsurdSizes) {
 // Gigabytes that nobody touches cost nothing.
 TEST(KvStore, CommitsMemoryWhenTouched) {
   KvStore kv = KvStore::Create({16, 8, 64}, KvType::kBf16, 4096).value();
+  EXPECT_EQ(kv.memory().residence().value().resident_bytes, 0);
   const std::vector<float> one(8 * 64, 1.0f);
   kv.Write(15, BlockId(4095), 31, one.data(), one.data());
   EXPECT_EQ(Read(kv, 15, BlockId(4095), 31, 7, 63), std::make_pair(1.0f, 1.0f));
+  const auto residence = kv.memory().residence().value();
+  EXPECT_GT(residence.resident_bytes, 0);
+  EXPECT_LE(residence.resident_bytes, 16 << 20) << "of 4 GiB";
+  EXPECT_LE(residence.huge_bytes, residence.resident_bytes);
 }
 
 }  // namespace
