@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
@@ -113,6 +115,64 @@ TEST_F(QuantizeBinary, DamagedInputGivesASentence) {
     EXPECT_THAT(Bytes(errors_), HasSubstr("millrace: "));
     EXPECT_FALSE(fs::exists(out_));
   }
+}
+
+// Standard output of a verb, as JSON.
+nlohmann::json Json(const std::vector<std::string>& arguments) {
+  std::string command = MILLRACE_BINARY;
+  for (const std::string& a : arguments) command += " '" + a + "'";
+  FILE* pipe = popen(command.c_str(), "r");
+  std::string text;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) text.append(buffer, n);
+  EXPECT_EQ(pclose(pipe), 0) << command;
+  return nlohmann::json::parse(text, nullptr, false);
+}
+
+TEST_F(QuantizeBinary, TheVerbsAgreeOnWhatEightAndTwoBitsCost) {
+  const std::string eight = (folder_ / "eight.gguf").string();
+  const std::string two = (folder_ / "two.gguf").string();
+  Json({"quantize", in_, eight, "Q8_0", "--json"});
+  const auto small = Json({"quantize", in_, two, "Q2_K", "--tensor", "token_embd=Q4_K", "--json"});
+  EXPECT_LT(small["bytes"].get<double>(), 0.4 * static_cast<double>(fs::file_size(eight)));
+  const auto kl = [&](const std::string& file) {
+    return Json({"perplexity", file, "demo", "--reference", in_, "--max-tokens", "6000", "--json"});
+  };
+  const auto good = kl(eight), bad = kl(two);
+  EXPECT_LT(good["kl_mean"], 0.01);
+  EXPECT_GT(good["same_top"], 0.98);
+  EXPECT_GT(bad["kl_mean"].get<double>(), 10 * good["kl_mean"].get<double>());
+  EXPECT_GT(bad["kl_standard_error"], 0);
+  const auto same = kl(in_);
+  EXPECT_LT(same["kl_mean"], 1e-6);
+  EXPECT_EQ(same["same_top"], 1);
+  const auto task =
+      Json({"evaluate", in_, "demo", "--questions", "60", "--against", eight, "--json"});
+  EXPECT_GE(task["right"], 54);
+  EXPECT_LE(task["comparison"]["lost"].get<int>(), 3);
+  const std::string page = (folder_ / "page.html").string();
+  const auto table = Json({"compare", in_, eight, two, "--task", "demo", "--questions", "60",
+                           "--html", page, "--json"});
+  EXPECT_EQ(table["models"][0]["verdict"], "reference");
+  EXPECT_EQ(table["models"][1]["task"]["questions"], 60);
+  EXPECT_THAT(Bytes(page), HasSubstr("</svg>"));
+}
+
+TEST_F(QuantizeBinary, ABudgetIsKeptAndVerified) {
+  const std::string text = (folder_ / "text.txt").string();
+  std::string sentence = "The price of Grigond is 726 euros. It is made of plastic. ";
+  std::ofstream file(text);
+  for (int i = 0; i < 60; ++i) file << sentence << i << " ";
+  file.close();
+  const auto plan = Json({"quantize", in_, out_, "--budget", "2600000", "--calibration", text,
+                          "--sensitivity", "estimate", "--sensitivity-tokens", "600", "--json"});
+  EXPECT_LE(plan["bytes"].get<double>(), 2600000);
+  EXPECT_GT(plan["bytes"].get<double>(), 2300000);
+  EXPECT_EQ(plan["bytes"].get<size_t>(), fs::file_size(out_));
+  EXPECT_GT(plan["measured"]["kl_mean"].get<double>(), 0);
+  const auto limit = Json({"quantize", in_, out_, "--max-kl", "0.02", "--calibration", text,
+                           "--sensitivity", "estimate", "--sensitivity-tokens", "600", "--json"});
+  EXPECT_LE(limit["measured"]["kl_mean"].get<double>(), 0.02);
 }
 
 }  // namespace
