@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/topology.h"
 #include "conversion/hugging_face.h"
 #include "quantizing.h"
 #include "reporting.h"
@@ -139,7 +140,8 @@ Status RunQuantize(const QuantizeFlags& flags) {
     const std::optional<std::string> forced =
         flags.model.isa.empty() ? std::nullopt : std::optional(flags.model.isa);
     ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(forced));
-    ThreadPool pool(flags.model.threads > 0 ? flags.model.threads : PhysicalCores());
+    ASSIGN_OR_RETURN(const Pinning pinning, ParsePinning(flags.model.pinning));
+    ThreadPool pool(PlanThreads(ReadTopology(), flags.model.threads, pinning, 0));
     return QuantizeToType(flags, conversion, pool, isa);
   }
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
