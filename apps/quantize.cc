@@ -141,7 +141,7 @@ Status RunQuantize(const QuantizeFlags& flags) {
         flags.model.isa.empty() ? std::nullopt : std::optional(flags.model.isa);
     ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(forced));
     ASSIGN_OR_RETURN(const Pinning pinning, ParsePinning(flags.model.pinning));
-    ThreadPool pool(PlanThreads(ReadTopology(), flags.model.threads, pinning, 0));
+    ThreadPool pool(PlanThreads(ReadTopology(), flags.model.threads, pinning, LoadAverage()));
     return QuantizeToType(flags, conversion, pool, isa);
   }
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
