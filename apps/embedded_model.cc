@@ -3,12 +3,18 @@
 extern "C" {
 extern const std::byte millrace_embedded_target_begin[];
 extern const std::byte millrace_embedded_target_end[];
+extern const char millrace_embedded_task_begin[];
+extern const char millrace_embedded_task_end[];
 }
 
 namespace millrace {
 
 std::span<const std::byte> EmbeddedTarget() {
   return {millrace_embedded_target_begin, millrace_embedded_target_end};
+}
+
+std::string_view EmbeddedTask() {
+  return {millrace_embedded_task_begin, millrace_embedded_task_end};
 }
 
 }  // namespace millrace

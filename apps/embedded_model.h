@@ -1,11 +1,13 @@
-// The demo model, built into the binary.
+// The demo model and its held-out questions, built into the binary.
 #pragma once
 
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 namespace millrace {
 
 std::span<const std::byte> EmbeddedTarget();  // a GGUF file; empty when built without
+std::string_view EmbeddedTask();              // JSONL (lab/task.h): models/demo-task.jsonl
 
 }  // namespace millrace

@@ -21,6 +21,10 @@ int main(int argc, char** argv) {
   millrace::AddTokenizeVerb(app, exit_code);
   millrace::AddInspectVerb(app, exit_code);
   millrace::AddDoctorVerb(app, exit_code);
+  millrace::AddQuantizeVerb(app, exit_code);
+  millrace::AddPerplexityVerb(app, exit_code);
+  millrace::AddEvaluateVerb(app, exit_code);
+  millrace::AddCompareVerb(app, exit_code);
   millrace::AddVersionVerb(app, exit_code);
   try {
     app.parse(argc, argv);

@@ -266,6 +266,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   ASSIGN_OR_RETURN(options.weights,
                    WeightsOf(flags, mapped, LeastKvBytes(config, kv_type, options.max_positions)));
   loaded.storage = options.weights.storage;
+  loaded.max_positions = options.max_positions;
   ASSIGN_OR_RETURN(loaded.model, Transformer::Load(file, options, *loaded.pool, ProgressLine()));
   loaded.info = loaded.model->info();
   if (loaded.tokenizer->vocab_size() > loaded.info.vocab_size) {

@@ -75,6 +75,7 @@ struct LoadedModel {
   ModelInfo info;
   Isa isa = Isa::kScalar;
   KvType kv_type = KvType::kBf16;
+  int32_t max_positions = 0;  // of a sequence
   // What keys and values depend on beside the tokens; only where the flags name a cache directory.
   std::string kv_identity;
 };

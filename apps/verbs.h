@@ -15,6 +15,10 @@ void AddBenchVerb(CLI::App& app, int& exit_code);
 void AddTokenizeVerb(CLI::App& app, int& exit_code);
 void AddInspectVerb(CLI::App& app, int& exit_code);
 void AddDoctorVerb(CLI::App& app, int& exit_code);
+void AddQuantizeVerb(CLI::App& app, int& exit_code);
+void AddPerplexityVerb(CLI::App& app, int& exit_code);
+void AddEvaluateVerb(CLI::App& app, int& exit_code);
+void AddCompareVerb(CLI::App& app, int& exit_code);
 void AddVersionVerb(CLI::App& app, int& exit_code);
 
 }  // namespace millrace

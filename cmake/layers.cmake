@@ -1,7 +1,7 @@
 # The house's layers. millrace_module() makes a static library and refuses a dependency that is not in a lower layer;
 # the ctest `layers` (scripts/check_layers.py) checks the #include lines against the same numbers.
 set(MILLRACE_LAYER_base 0)
-foreach(m simd gguf http paged_kv)
+foreach(m simd gguf safetensors http paged_kv)
   set(MILLRACE_LAYER_${m} 1)
 endforeach()
 foreach(m quantization flash_attention nn_ops prefix_cache tokenizer chat_template sampling)
@@ -10,6 +10,7 @@ endforeach()
 foreach(m model continuous_batching)
   set(MILLRACE_LAYER_${m} 3)
 endforeach()
+set(MILLRACE_LAYER_conversion 4)
 set(MILLRACE_LAYER_engine 5)
 set(MILLRACE_LAYER_openai_api 6)
 set(MILLRACE_LAYER_lab 6)

@@ -1,17 +1,8 @@
 #include "gguf/writer.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstdio>
-#include <filesystem>
-#include <system_error>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 
 namespace millrace {
@@ -64,81 +55,6 @@ int64_t TensorBytes(DType type, std::span<const int64_t> shape) {
   for (int64_t size : shape.subspan(1)) CHECK(!__builtin_mul_overflow(bytes, size, &bytes));
   return bytes;
 }
-
-// A file that is being written beside `path` and takes its place on Commit; else the destructor
-// removes it.
-class AtomicFile {
- public:
-  explicit AtomicFile(std::string path) : path_(std::move(path)) {}
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
-  ~AtomicFile() {
-    if (fd_ >= 0) close(fd_);
-    if (!temporary_.empty()) unlink(temporary_.c_str());
-  }
-
-  Status Open() {
-    constexpr int kAttempts = 1000;
-    for (int i = 0; i < kAttempts; ++i) {
-      const std::string name = fmt::format("{}.{}-{}.partial", path_, getpid(), i);
-      fd_ = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd_ >= 0) {
-        temporary_ = name;
-        return {};
-      }
-      if (errno != EEXIST) break;
-    }
-    return Failed("create", errno);
-  }
-
-  Status Write(std::span<const std::byte> bytes) {
-    constexpr size_t kMostAtOnce = size_t{1} << 30;
-    while (!bytes.empty()) {
-      const ssize_t written = write(fd_, bytes.data(), std::min(bytes.size(), kMostAtOnce));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return Failed("write", errno);
-      if (written == 0) return Failed("write", EIO);
-      bytes = bytes.subspan(static_cast<size_t>(written));
-    }
-    return {};
-  }
-
-  Status Commit() {
-    if (fsync(fd_) != 0) return Failed("write", errno);
-    const int closed = close(fd_);
-    fd_ = -1;
-    if (closed != 0) return Failed("write", errno);
-    if (rename(temporary_.c_str(), path_.c_str()) != 0) return Failed("put in place", errno);
-    temporary_.clear();
-    return SyncDirectory();
-  }
-
- private:
-  Status Failed(std::string_view what, int code) const {
-    return Error{fmt::format("Cannot {} {}: {}; nothing is left of the unfinished file.", what,
-                             path_, std::generic_category().message(code)),
-                 ErrorKind::kIo};
-  }
-
-  // So that the new name survives a power cut. The file is whole whatever this gives.
-  Status SyncDirectory() {
-    const std::string directory = std::filesystem::path(path_).parent_path().string();
-    const int fd =
-        open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    // Some file systems cannot sync a directory (EINVAL): then there is nothing more to do.
-    const bool failed = fd < 0 || (fsync(fd) != 0 && errno != EINVAL);
-    const int code = errno;
-    if (fd >= 0) close(fd);
-    if (!failed) return {};
-    return Error{fmt::format("{} is written, but its directory cannot be made durable: {}.", path_,
-                             std::generic_category().message(code)),
-                 ErrorKind::kIo};
-  }
-
-  std::string path_;
-  std::string temporary_;  // empty when there is none to remove
-  int fd_ = -1;
-};
 
 }  // namespace
 
@@ -209,7 +125,7 @@ void GgufWriter::AddTensor(std::string_view name, DType type, std::span<const in
 }
 
 void GgufWriter::AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
-                           std::function<void(std::span<std::byte>)> produce) {
+                           Produce produce) {
   AddTensorEntry({std::string(name),
                   type,
                   {shape.begin(), shape.end()},
@@ -225,11 +141,11 @@ void GgufWriter::AddTensorEntry(Tensor tensor) {
   tensors_.push_back(std::move(tensor));
 }
 
-std::span<const std::byte> GgufWriter::DataOf(const Tensor& tensor, Bytes& scratch) {
+Result<std::span<const std::byte>> GgufWriter::DataOf(const Tensor& tensor, Bytes& scratch) {
   if (!tensor.produce) return tensor.data;
   scratch.resize(tensor.bytes);
-  tensor.produce(scratch);
-  return scratch;
+  RETURN_IF_ERROR(tensor.produce(scratch));
+  return std::span<const std::byte>(scratch);
 }
 
 std::vector<std::byte> GgufWriter::Header() const {
@@ -259,7 +175,7 @@ std::vector<std::byte> GgufWriter::Serialize() const {
   Bytes out = Header();
   Bytes scratch;
   for (const Tensor& tensor : tensors_) {
-    const std::span<const std::byte> data = DataOf(tensor, scratch);
+    const std::span<const std::byte> data = DataOf(tensor, scratch).value();
     AppendBytes(out, data.data(), data.size());
     out.resize(out.size() + PaddingAfter(data.size()));
   }
@@ -279,7 +195,8 @@ Status GgufWriter::WriteTo(const std::string& path) const {
   const Bytes padding(alignment_);
   Bytes scratch;
   for (const Tensor& tensor : tensors_) {
-    RETURN_IF_ERROR(file.Write(DataOf(tensor, scratch)));
+    ASSIGN_OR_RETURN(const std::span<const std::byte> data, DataOf(tensor, scratch));
+    RETURN_IF_ERROR(file.Write(data));
     const std::span<const std::byte> zeros(padding);
     RETURN_IF_ERROR(file.Write(zeros.first(PaddingAfter(tensor.bytes))));
   }

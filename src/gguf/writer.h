@@ -38,9 +38,11 @@ class GgufWriter {
                  std::span<const std::byte> data);
   // The same for data that are made when they are needed: `produce` is given a buffer of exactly
   // the tensor's bytes, once per Serialize or WriteTo, tensor after tensor, so that a file larger
-  // than memory can be written.
+  // than memory can be written. An error of it ends WriteTo, which then gives it (Serialize
+  // CHECKs).
+  using Produce = std::function<Status(std::span<std::byte>)>;
   void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
-                 std::function<void(std::span<std::byte>)> produce);
+                 Produce produce);
 
   // Of all tensors' data, without header and padding.
   size_t tensor_bytes() const;
@@ -60,11 +62,12 @@ class GgufWriter {
     std::vector<int64_t> shape;
     size_t bytes;
     std::span<const std::byte> data;  // where nothing produces them
-    std::function<void(std::span<std::byte>)> produce;
+    Produce produce;
   };
   void AddTensorEntry(Tensor tensor);
   // The tensor's data, in `scratch` if they are produced.
-  static std::span<const std::byte> DataOf(const Tensor& tensor, std::vector<std::byte>& scratch);
+  static Result<std::span<const std::byte>> DataOf(const Tensor& tensor,
+                                                   std::vector<std::byte>& scratch);
   void AddEntry(std::string_view key, std::vector<std::byte> encoded);
   // Everything before the tensors' data, padded to the alignment.
   std::vector<std::byte> Header() const;

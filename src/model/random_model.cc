@@ -13,6 +13,7 @@ namespace {
 constexpr ModelShape kShapes[] = {
     {"tiny", "llama", 2, 256, 512, 4, 2, 64, 512, true, 1e4f},
     {"llama-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, true, 5e5f},
+    {"llama-3b", "llama", 28, 3072, 8192, 24, 8, 128, 128256, true, 5e5f},
     {"llama-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, false, 5e5f},
     {"qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, true, 1e6f},
 };
@@ -193,6 +194,7 @@ class Builder {
     writer_.AddTensor(name, DType::kF32, shape, [](std::span<std::byte> out) {
       constexpr float kOne = 1.0f;
       for (size_t at = 0; at < out.size(); at += 4) std::memcpy(out.data() + at, &kOne, 4);
+      return Status();
     });
   }
 
@@ -200,8 +202,10 @@ class Builder {
     const DType type = mix_.OfTensor(name, layer, shape_.layers, shape_.tied);
     const CounterRng rng(seed_, tensors_++);
     const int64_t shape[] = {columns, rows};
-    writer_.AddTensor(name, type, shape,
-                      [type, rng](std::span<std::byte> out) { FillMatrix(type, out, rng); });
+    writer_.AddTensor(name, type, shape, [type, rng](std::span<std::byte> out) {
+      FillMatrix(type, out, rng);
+      return Status();
+    });
   }
 
   const ModelShape& shape_;

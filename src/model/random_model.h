@@ -30,7 +30,7 @@ struct ModelShape {
   float rope_base;
 };
 
-// llama-1b, llama-8b, qwen3-4b (the published shapes), and tiny, for tests.
+// llama-1b, llama-3b, llama-8b, qwen3-4b (the published shapes), and tiny, for tests.
 std::span<const ModelShape> KnownShapes();
 // An unknown name is an error that lists the known ones.
 Result<const ModelShape*> FindShape(std::string_view name);

@@ -95,12 +95,16 @@ MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {
   Embed();
   for (int32_t layer = 0; layer < config_.layers; ++layer) {
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    ObserveNormalised(ProductInput::kQkv, layer, w.attention_norm);
     ProjectQueriesKeysValues(layer, kv);
     if (layer == config_.layers - 1) KeepRowsWithLogits(batch);
     if (rows_.empty()) break;
     Attend(layer, kv);
+    if (observer_) observer_(ProductInput::kAttentionOutput, layer, attended());
     AddProjection(attended(), w.attention_output, w.attention_output_bias, w.post_attention_norm);
+    ObserveNormalised(ProductInput::kGateAndUp, layer, w.ff_norm);
     GateAndUp(w);
+    if (observer_) observer_(ProductInput::kDown, layer, gate());
     AddProjection(gate(), w.down, {}, w.post_ff_norm);
   }
   return Logits();
@@ -296,6 +300,7 @@ void Transformer::AddProjection(MatrixView<const float> x, const WeightMatrix& w
 MatrixView<const float> Transformer::Logits() {
   const MatrixView<float> logits = Matrix(logits_, config_.vocab_size);
   if (rows_.empty()) return logits;
+  ObserveNormalised(ProductInput::kOutput, 0, weights_.output_norm);
   input_.SetNormalised(residual(), weights_.output_norm, config_.norm_epsilon);
   Multiply(weights_.output_matrix(), logits, [&](int64_t first, int64_t last) {
     if (!config_.logit_softcap) return;
@@ -306,6 +311,16 @@ MatrixView<const float> Transformer::Logits() {
     }
   });
   return logits;
+}
+
+// The products normalise as they quantise, a few rows at a time; an observer is shown all rows.
+void Transformer::ObserveNormalised(ProductInput input, int32_t layer,
+                                    const std::vector<float>& norm) {
+  if (!observer_) return;
+  const MatrixView<float> x = residual(), normed = Matrix(observed_, config_.width);
+  for (int64_t i = 0; i < x.rows; ++i)
+    nn_.rms_norm(x.row(i), norm.data(), config_.norm_epsilon, x.columns, normed.row(i));
+  observer_(input, layer, normed);
 }
 
 // y = W input, with finish(first, last) for the columns of y that a task has computed.

@@ -11,7 +11,9 @@
 // position alone.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -39,6 +41,13 @@ struct TransformerOptions {
   WeightOptions weights;
 };
 
+// Which matrices a set of activations is multiplied with.
+enum class ProductInput { kQkv, kAttentionOutput, kGateAndUp, kDown, kOutput };
+// Told the activations [rows, columns] before they are quantised and multiplied, once per product
+// of a Forward; `layer` is 0 for kOutput. What importance matrices are measured with.
+using ActivationObserver =
+    std::function<void(ProductInput input, int32_t layer, MatrixView<const float> activations)>;
+
 class Transformer : public Model {
  public:
   // `pool` must outlive the model; the file need not, except as WeightOptions says.
@@ -51,6 +60,11 @@ class Transformer : public Model {
   const ModelInfo& info() const override { return info_; }
   ModelStatistics statistics() const override { return statistics_; }
   const TransformerConfig& config() const { return config_; }
+  // From the next Forward on; empty: none.
+  void SetObserver(ActivationObserver observer) { observer_ = std::move(observer); }
+  // The matrix of a tensor ("blk.0.attn_q.weight"), to be exchanged for another of the same shape:
+  // how the sensitivity of one tensor is measured. Null where the model has no such matrix.
+  WeightMatrix* FindMatrix(std::string_view tensor) { return weights_.Find(tensor); }
 
  private:
   Transformer(TransformerConfig config, TransformerWeights weights,
@@ -76,6 +90,7 @@ class Transformer : public Model {
   void KeysAndValues(int32_t layer, const Activations& input, Heads heads, KvStore& kv);
   void Attend(int32_t layer, KvStore& kv);
   void GateAndUp(const LayerWeights& w);
+  void ObserveNormalised(ProductInput input, int32_t layer, const std::vector<float>& norm);
   void AddProjection(MatrixView<const float> x, const WeightMatrix& w,
                      const std::vector<float>& bias, const std::vector<float>& post_norm);
   MatrixView<const float> Logits();
@@ -111,12 +126,13 @@ class Transformer : public Model {
   ModelInfo info_;
   Clock clock_;
   ModelStatistics statistics_;
+  ActivationObserver observer_;
 
   // The state of one Forward; buffers are reused.
   std::vector<Row> rows_;
   std::vector<AttentionRows> attention_rows_;
   PhaseInput input_;
-  AlignedBuffer<float> residual_, q_, k_, v_, attended_, projected_, gate_, up_, logits_;
+  AlignedBuffer<float> residual_, q_, k_, v_, attended_, projected_, gate_, up_, logits_, observed_;
 };
 
 }  // namespace millrace

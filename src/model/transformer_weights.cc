@@ -222,6 +222,19 @@ WeightStorage ChooseStorage(uint64_t weight_bytes, uint64_t kv_bytes, uint64_t a
   return needed <= available_bytes ? WeightStorage::kPacked : WeightStorage::kMapped;
 }
 
+WeightMatrix* TransformerWeights::Find(std::string_view tensor) {
+  if (tensor == "token_embd.weight") return &token_embedding;
+  if (tensor == "output.weight") return output ? &*output : nullptr;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const std::string blk = "blk." + std::to_string(i) + ".";
+    if (!tensor.starts_with(blk)) continue;
+    for (const auto& m : kLayerMatrices) {
+      if (tensor.substr(blk.size()) == m.name) return &(layers[i].*m.matrix);
+    }
+  }
+  return nullptr;
+}
+
 Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
                                                   const TransformerConfig& config, ThreadPool& pool,
                                                   const LoadProgress& progress,

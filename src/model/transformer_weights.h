@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -39,6 +40,7 @@ struct TransformerWeights {
   // weights.
   std::shared_ptr<const void> backing;
   bool from_cache = false;
+  WeightMatrix* Find(std::string_view tensor);  // by the file's name; null where there is none
   const WeightMatrix& output_matrix() const { return output ? *output : token_embedding; }
 };
 

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -94,41 +96,130 @@ TEST(ScalesAndMins, RoundTrip) {
   }
 }
 
-// Root mean square error over normal values, relative to their deviation. A uniform grid of b bits
-// over +-3.4 deviations (the largest of 32 or so) has a step of 6.8 / 2^b and an error of step /
-// sqrt(12).
+std::vector<float> RoundTrip(DType type, std::span<const float> x,
+                             std::span<const float> importance = {}, Isa isa = Isa::kScalar) {
+  std::vector<std::byte> blocks(
+      static_cast<size_t>(RowBytes(type, static_cast<int64_t>(x.size()))));
+  QuantizeRows(FitKernelsFor(isa), type, x, importance, blocks);
+  std::vector<float> back(x.size());
+  DequantizeBlocks(type, blocks, back);
+  return back;
+}
+
+constexpr DType kBlockTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,
+                                 DType::kQ5_1, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
+                                 DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS,
+                                 DType::kMXFP4};
+
+// Root mean square error over normal values, relative to their deviation: near the least that each
+// format can reach for them, so that a search that stops working is seen. (A uniform grid of b bits
+// over +-3.4 deviations has an error of 6.8 / 2^b / sqrt(12).)
 TEST(Quantize, ErrorIsThatOfTheGrid) {
   const auto x = RandomFloats(64 * 256, 3);
   const struct {
     DType type;
-    double bits;
-  } cases[] = {{DType::kQ8_0, 8}, {DType::kQ6_K, 6}, {DType::kQ5_K, 5}, {DType::kQ4_K, 4},
-               {DType::kQ4_0, 4}, {DType::kF16, 11}, {DType::kBF16, 8}, {DType::kF32, 24}};
+    double most;
+  } cases[] = {{DType::kF32, 0},         {DType::kF16, 3e-4},     {DType::kBF16, 2.4e-3},
+               {DType::kQ8_0, 0.0058},   {DType::kQ6_K, 0.0190},  {DType::kQ5_K, 0.0345},
+               {DType::kQ5_1, 0.0375},   {DType::kQ5_0, 0.0420},  {DType::kQ4_K, 0.0720},
+               {DType::kQ4_1, 0.0780},   {DType::kQ4_0, 0.0850},  {DType::kIQ4_NL, 0.0800},
+               {DType::kIQ4_XS, 0.0790}, {DType::kMXFP4, 0.1150}, {DType::kQ3_K, 0.1540},
+               {DType::kQ2_K, 0.2900}};
   for (const auto& c : cases) {
     SCOPED_TRACE(NameOf(c.type));
-    std::vector<std::byte> blocks(
-        static_cast<size_t>(RowBytes(c.type, static_cast<int64_t>(x.size()))));
-    QuantizeRow(c.type, x, blocks);
-    std::vector<float> back(x.size());
-    DequantizeBlocks(c.type, blocks, back);
+    const std::vector<float> back = RoundTrip(c.type, x);
     double error = 0;
     for (size_t i = 0; i < x.size(); ++i) error += std::pow(back[i] - x[i], 2);
-    EXPECT_LT(std::sqrt(error / static_cast<double>(x.size())),
-              6.8 / std::exp2(c.bits) / std::sqrt(12.0));
+    error = std::sqrt(error / static_cast<double>(x.size()));
+    EXPECT_LE(error, c.most);
+  }
+}
+
+// No element is further off than the format's own grid allows: a step of its sub-block (for the
+// asymmetric grids of four bits the largest step), of the block's largest magnitude.
+TEST(Quantize, NoElementIsFurtherOffThanTheGridAllows) {
+  const auto x = RandomFloats(64 * 256, 5);
+  const struct {
+    DType type;
+    double share;  // of the block's largest magnitude
+  } cases[] = {{DType::kQ8_0, 0.5 / 127}, {DType::kQ6_K, 0.06},  {DType::kQ5_K, 0.07},
+               {DType::kQ5_1, 0.07},      {DType::kQ5_0, 0.08},  {DType::kQ4_K, 0.14},
+               {DType::kQ4_1, 0.14},      {DType::kQ4_0, 0.16},  {DType::kIQ4_NL, 0.16},
+               {DType::kIQ4_XS, 0.18},    {DType::kMXFP4, 0.26}, {DType::kQ3_K, 0.34},
+               {DType::kQ2_K, 0.60}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(NameOf(c.type));
+    const std::vector<float> back = RoundTrip(c.type, x);
+    const auto n = static_cast<size_t>(InfoOf(c.type).block_elements);
+    for (size_t at = 0; at < x.size(); at += n) {
+      float largest = 0;
+      for (size_t i = at; i < at + n; ++i) largest = std::max(largest, std::fabs(x[i]));
+      for (size_t i = at; i < at + n; ++i)
+        ASSERT_LE(std::fabs(back[i] - x[i]), c.share * largest * 1.001 + 1e-6) << i;
+    }
+  }
+}
+
+TEST(Quantize, EveryInstructionSetWritesTheSameBytes) {
+  auto x = RandomFloats(7 * 256, 6), importance = RandomFloats(256, 7);
+  for (float& v : importance) v = v * v;
+  for (const DType type : kBlockTypes) {
+    const auto bytes = static_cast<size_t>(RowBytes(type, static_cast<int64_t>(x.size())));
+    for (const std::span<const float> imp :
+         {std::span<const float>(), std::span<const float>(importance)}) {
+      std::vector<std::byte> expected(bytes), got(bytes);
+      QuantizeRows(FitKernelsFor(Isa::kScalar), type, x, imp, expected);
+      for (const Isa isa : SupportedIsas()) {
+        QuantizeRows(FitKernelsFor(isa), type, x, imp, got);
+        EXPECT_EQ(std::memcmp(got.data(), expected.data(), bytes), 0)
+            << NameOf(type) << " " << NameOf(isa);
+      }
+    }
+  }
+}
+
+// What quantising gives is a fixed point: the same floats come back from a second round.
+TEST(Quantize, DecodedValuesAreRepresentable) {
+  const auto x = RandomFloats(16 * 256, 8);
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ6_K, DType::kQ4_K}) {
+    const auto once = RoundTrip(type, x), twice = RoundTrip(type, once);
+    double change = 0, size = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      change += std::pow(twice[i] - once[i], 2);
+      size += std::pow(once[i] - x[i], 2);
+    }
+    EXPECT_LT(change, 0.05 * size) << NameOf(type);
+  }
+}
+
+TEST(Quantize, ImportanceMovesTheErrorElsewhere) {
+  const auto x = RandomFloats(64 * 256, 9);
+  std::vector<float> importance(256, 1.0f);
+  for (size_t i = 0; i < 256; i += 4) importance[i] = 50;
+  for (const DType type : kBlockTypes) {
+    if (type == DType::kQ8_0) continue;  // plain rounding
+    const auto error = [&](const std::vector<float>& back) {
+      double sum = 0;
+      for (size_t i = 0; i < x.size(); i += 4) sum += std::pow(back[i] - x[i], 2);
+      return sum;
+    };
+    EXPECT_LT(error(RoundTrip(type, x, importance)), 0.97 * error(RoundTrip(type, x)))
+        << NameOf(type);
   }
 }
 
 TEST(Quantize, ExtremesGiveFiniteBlocks) {
   const float inf = std::numeric_limits<float>::infinity();
   for (float value : {0.0f, 1.0f, -1.0f, 1e-30f, -1e-38f, 1000.0f, inf, -inf, std::nanf("")}) {
-    for (DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+    for (const DType type : kBlockTypes) {
       SCOPED_TRACE(std::string(NameOf(type)) + " " + std::to_string(value));
-      std::vector<float> x(256, value), back(256);
-      std::vector<std::byte> blocks(static_cast<size_t>(RowBytes(type, 256)));
-      QuantizeRow(type, x, blocks);
-      DequantizeBlocks(type, blocks, back);
-      const float wanted = std::isfinite(value) ? value : 0.0f;
-      for (float y : back) ASSERT_NEAR(y, wanted, std::fabs(wanted) * 0.02 + 1e-7);
+      const std::vector<float> x(256, value), zeros(256, 0.0f);
+      for (const auto& back : {RoundTrip(type, x), RoundTrip(type, x, zeros)}) {
+        const float wanted = std::isfinite(value) ? value : 0.0f;
+        // A power of two times the grid's values: MXFP4 cannot hold 1000 (1024 it can).
+        const float share = type == DType::kMXFP4 ? 0.03f : 0.02f;
+        for (float y : back) ASSERT_NEAR(y, wanted, std::fabs(wanted) * share + 1e-7);
+      }
     }
   }
 }
