@@ -3,6 +3,7 @@
 // Prints a Markdown table. The same input gives the same output: there is no clock in it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -65,6 +66,10 @@ void PrintPrefixes(std::span<const TraceRequest> trace) {
   PrefixReplay options;
   const PrefixFigures ideal = IdealPrefixes(trace, options.tokens_per_trace_block);
   const int64_t distinct = DistinctBlocks(trace);
+  int32_t longest = 0;  // blocks of a request, one for what rounding adds
+  for (const TraceRequest& r : trace) {
+    longest = std::max(longest, (r.input_tokens + r.output_tokens) / kTraceBlockTokens + 2);
+  }
   fmt::print("Distinct prompt blocks: {} of {}; 512 tokens of the trace are {} here.\n\n", distinct,
              ideal.blocks, options.tokens_per_trace_block);
   fmt::print(
@@ -74,6 +79,7 @@ void PrintPrefixes(std::span<const TraceRequest> trace) {
   for (const double share :
        {1.0 / 256, 1.0 / 128, 1.0 / 64, 1.0 / 32, 1.0 / 16, 0.125, 0.25, 0.5, 0.75, 1.0, 1.25}) {
     options.blocks = static_cast<int32_t>(static_cast<double>(distinct) * share);
+    if (options.blocks < longest) continue;  // not even one request fits
     const PrefixFigures f = ReplayPrefixes(trace, options);
     const double rate = Percent(f.hits, f.blocks);
     fmt::print("| {} | {:.1f} % | {:.2f} % | {:.2f} | {:.2f} % | {} |\n", options.blocks,

@@ -52,13 +52,13 @@ TEST(AzureTrace, SaysWhichLineIsWrong) {
 TEST(MooncakeTrace, ReadsRequestsAndTheirBlocks) {
   const auto trace =
       ParseMooncakeTrace(
-          R"({"timestamp": 5, "input_length": 513, "output_length": 0, "hash_ids": [7, 9]})"
+          R"({"timestamp": 0, "input_length": 513, "output_length": 0, "hash_ids": [7, 9]})"
           "\n"
-          R"({"timestamp": 1005, "input_length": 512, "output_length": 3, "hash_ids": [7]})")
+          R"({"timestamp": 1000, "input_length": 512, "output_length": 3, "hash_ids": [7]})")
           .value();
   ASSERT_EQ(trace.size(), 2u);
   EXPECT_EQ(trace[0].prefix_blocks, (std::vector<int64_t>{7, 9}));
-  EXPECT_EQ(trace[1].arrival_seconds, 1.0);
+  EXPECT_DOUBLE_EQ(trace[1].arrival_seconds, 1.0);
   EXPECT_EQ(trace[1].input_tokens, 512);
   EXPECT_EQ(trace[1].output_tokens, 3);
 }
