@@ -197,7 +197,8 @@ TEST(Quantize, ImportanceMovesTheErrorElsewhere) {
   std::vector<float> importance(256, 1.0f);
   for (size_t i = 0; i < 256; i += 4) importance[i] = 50;
   for (const DType type : kBlockTypes) {
-    if (type == DType::kQ8_0) continue;  // plain rounding
+    // Plain rounding; a power of two, which leaves no room to choose.
+    if (type == DType::kQ8_0 || type == DType::kMXFP4) continue;
     const auto error = [&](const std::vector<float>& back) {
       double sum = 0;
       for (size_t i = 0; i < x.size(); i += 4) sum += std::pow(back[i] - x[i], 2);
