@@ -14,7 +14,8 @@ int32_t Scheduler::WorthKeeping(const Sequence& sequence) const {
   if (swap_ == nullptr) return 0;
   const auto copy = cost_.BlockCopy();
   const auto row = cost_.PrefillRow();
-  if (copy && row && 2 * *copy >= kBlockTokens * *row) return 0;
+  const bool slower = copy && row && 2 * *copy >= kBlockTokens * *row;
+  if (slower && config_.swap_use == SchedulerConfig::SwapUse::kMeasured) return 0;
   return std::min(BlocksFor(sequence.computed), swap_->available());
 }
 

@@ -157,6 +157,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.max_chunk = variant.chunk;
     config.scheduler.batching = variant.batching;
     config.scheduler.layout = variant.layout;
+    config.scheduler.swap_use = SchedulerConfig::SwapUse::kAlways;
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
