@@ -1,4 +1,4 @@
-// The demo model, built into the binary.
+// The demo model and the one that drafts for it, built into the binary.
 #pragma once
 
 #include <cstddef>
@@ -7,5 +7,6 @@
 namespace millrace {
 
 std::span<const std::byte> EmbeddedTarget();  // a GGUF file; empty when built without
+std::span<const std::byte> EmbeddedDraft();
 
 }  // namespace millrace

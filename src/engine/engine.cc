@@ -44,7 +44,7 @@ Status CheckLength(size_t prompt_tokens, int32_t context_length, int32_t longest
 }
 
 LiveRequest MakeLive(Request&& request, EventSink&& sink, int32_t longest, int32_t vocab_size,
-                     TimePoint now) {
+                     Speculation default_speculation, TimePoint now) {
   const auto prompt_tokens = static_cast<int32_t>(request.prompt.size());
   LiveRequest live{
       .id = {},
@@ -56,6 +56,8 @@ LiveRequest MakeLive(Request&& request, EventSink&& sink, int32_t longest, int32
       .prefix_cache = request.prefix_cache,
       .cache_space = std::move(request.cache_space),
       .pin = request.pin,
+      .speculate = request.speculate.value_or(default_speculation),
+      .explain = request.explain,
       .arrival = now,
       .first_scheduled = {},
       .first_token = {},
@@ -83,6 +85,7 @@ std::string_view NameOf(FinishReason reason) {
 
 Status Validate(const EngineConfig& config) {
   RETURN_IF_ERROR(Validate(config.scheduler));
+  RETURN_IF_ERROR(Validate(config.speculation));
   if (config.context_length < 2) {
     return Error{fmt::format("The context length is {}, but must be at least 2 tokens.",
                              config.context_length)};
@@ -97,9 +100,9 @@ Status Validate(const EngineConfig& config) {
 }
 
 Engine::Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock,
-               std::unique_ptr<DiskTier> disk)
+               std::unique_ptr<DiskTier> disk, std::unique_ptr<DraftModel> draft)
     : state_(std::make_unique<State>(config, std::move(model), std::move(kv), std::move(clock),
-                                     std::move(disk))) {}
+                                     std::move(disk), std::move(draft))) {}
 
 Engine::~Engine() {
   Stop();
@@ -111,9 +114,15 @@ Result<RequestId> Engine::Submit(Request request, EventSink sink) {
   State& s = *state_;
   const int32_t vocab_size = s.model->info().vocab_size;
   RETURN_IF_ERROR(CheckRequest(request, vocab_size));
+  if (request.speculate == Speculation::kDraft && s.speculator.active() &&
+      !s.speculator.has_draft_model()) {
+    return Error{
+        "Speculation 'draft' needs a draft model, and this server has none: choose auto, "
+        "off, lookup or suffix."};
+  }
   RETURN_IF_ERROR(CheckLength(request.prompt.size(), s.config.context_length, s.longest));
-  LiveRequest live =
-      MakeLive(std::move(request), std::move(sink), s.longest, vocab_size, s.clock.Now());
+  LiveRequest live = MakeLive(std::move(request), std::move(sink), s.longest, vocab_size,
+                              s.config.speculation.mode, s.clock.Now());
   const int32_t prompt_tokens = live.timings.prompt_tokens;
 
   RequestId id;
@@ -148,13 +157,15 @@ bool Engine::Step() {
   s.AdmitInbox();
   s.RestoreFromDisk();
   const TimePoint begun = s.clock.Now();
-  const StepPlan plan = s.PlanStep();
+  StepPlan plan = s.PlanStep();
   if (!plan.slices.empty()) {
+    s.Draft(plan);
     s.MakeBatch(plan);
     const MatrixView<const float> logits = s.model->Forward(s.batch, s.kv);
-    s.Sample(plan, logits);
+    s.Verify(plan, logits);
     s.Commit(plan);
     s.NoteParts(plan);
+    s.AccountForDrafts();
     s.PublishStats();  // before the events: who has seen its finish is no longer counted as running
     s.Emit();
     const TimePoint ended = s.clock.Now();

@@ -17,6 +17,7 @@ struct Sent {
 
 struct Totals {
   int64_t preemptions = 0, finished = 0, refused = 0, cached = 0, evicted = 0;
+  int64_t drafted = 0, accepted = 0;
 };
 
 class RandomRun {
@@ -28,9 +29,22 @@ class RandomRun {
     config.scheduler.max_chunk = Below(90) + 1;
     config.max_queued_requests = Below(12) + 1;
     config.prefix_cache = Below(4) > 0;
-    auto model = std::make_unique<FakeModel>(kTestVocab);
+    if (Below(3) > 0) {
+      constexpr Speculation kModes[] = {Speculation::kAuto, Speculation::kLookup,
+                                        Speculation::kSuffix, Speculation::kDraft};
+      config.speculation.mode = mode_ = kModes[Below(4)];
+      config.speculation.fixed_draft = Below(kMaxDraft) + 1;
+      config.speculation.max_draft = kMaxDraft;
+    }
+    auto model = std::make_unique<FakeModel>(kTestVocab, 1 << 20, kHabit);
     model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
-    engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock());
+    // The draft is the same model, so whatever it proposes is right, if what its blocks hold is.
+    auto draft = std::make_unique<DraftModel>(
+        DraftModel{.model = std::make_unique<FakeModel>(kTestVocab, 1 << 20, kHabit),
+                   .kv = MakeKv(blocks_),
+                   .context_length = 1 << 20});
+    engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock(),
+                                       nullptr, std::move(draft));
   }
 
   void Run() {
@@ -61,9 +75,15 @@ class RandomRun {
     totals.refused += refused_;
     totals.cached += stats.prefix_hits;
     totals.evicted += stats.prefix_evictions;
+    for (size_t kind = 0; kind < kDrafterKinds; ++kind) {
+      totals.drafted += stats.speculation.drafted[kind];
+      totals.accepted += stats.speculation.accepted[kind];
+    }
   }
 
  private:
+  static constexpr float kHabit = 7.0f;
+
   int32_t Below(int32_t bound) {
     return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
   }
@@ -83,6 +103,8 @@ class RandomRun {
     request.prefix_cache = Below(5) > 0;
     if (Below(4) == 0) request.cache_space = "another";
     if (Below(4) == 0) request.pin = Below(2) == 0 ? PinAction::kPin : PinAction::kUnpin;
+    if (Below(4) == 0) request.speculate = Speculation::kOff;
+    request.explain = Below(2) == 0;
     if (Below(3) == 0) request.stop_tokens = {TokenId(Below(kTestVocab))};
     const auto id = engine_->Submit(request, recorder_.Sink());
     if (!id.ok()) {
@@ -110,14 +132,14 @@ class RandomRun {
     EXPECT_EQ(received.events_after_finish, 0);
     EXPECT_EQ(received.empty_events, 0);
     const FinishInfo& finish = received.finishes[0];
-    const std::vector<TokenId> alone = OutputAlone(sent.request);
+    const auto& stops = sent.request.stop_tokens;
+    const std::vector<TokenId> alone = OutputAlone(sent.request, kHabit);
     if (finish.reason == FinishReason::kCancelled) {
       EXPECT_TRUE(sent.cancelled);
       ASSERT_LE(received.tokens.size(), alone.size());
       EXPECT_TRUE(std::equal(received.tokens.begin(), received.tokens.end(), alone.begin()));
     } else {
       EXPECT_EQ(received.tokens, alone);
-      const auto& stops = sent.request.stop_tokens;
       const bool stopped = std::find(stops.begin(), stops.end(), alone.back()) != stops.end();
       EXPECT_EQ(finish.reason, stopped ? FinishReason::kStop : FinishReason::kLength);
     }
@@ -133,16 +155,27 @@ class RandomRun {
     if (finish.reason != FinishReason::kCancelled) {
       const int32_t once =
           timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
-      if (timings.preemptions == 0) {
-        EXPECT_EQ(timings.computed_tokens, once);
+      EXPECT_LE(timings.accepted_tokens, timings.drafted_tokens);
+      if (sent.request.speculate.value_or(mode_) == Speculation::kDraft && stops.empty()) {
+        EXPECT_EQ(timings.accepted_tokens, timings.drafted_tokens);
+      }
+      // Rows of a draft that lie behind the end of the output were not needed, too.
+      const int32_t computed =
+          timings.computed_tokens - timings.drafted_tokens + timings.accepted_tokens;
+      if (timings.preemptions == 0 && timings.accepted_tokens == 0) {
+        EXPECT_EQ(computed, once);
+      } else if (timings.preemptions == 0) {
+        EXPECT_GE(computed, once);
+        EXPECT_LE(computed, once + 1);
       } else {
-        EXPECT_GE(timings.computed_tokens, once);
+        EXPECT_GE(computed, once);
       }
     }
   }
 
   CounterRng rng_;
   int32_t blocks_;
+  Speculation mode_ = Speculation::kOff;
   ManualClock time_;
   Recorder recorder_;
   std::unique_ptr<Engine> engine_;
@@ -165,6 +198,8 @@ TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
   EXPECT_GT(totals.refused, 100);
   EXPECT_GT(totals.cached, 3000);
   EXPECT_GT(totals.evicted, 1000);
+  EXPECT_GT(totals.drafted, 10'000);
+  EXPECT_GT(totals.accepted, 3000);
 }
 
 // The proof that the comparison would notice wrong blocks: two sequences are made to share one.

@@ -17,6 +17,8 @@
 #include "engine/queue_pace.h"
 #include "engine/timeline.h"
 #include "prefix_cache/prefix_tree.h"
+#include "speculative_decoding/speculator.h"
+#include "speculative_decoding/verify_draft.h"
 
 namespace millrace {
 
@@ -31,6 +33,8 @@ struct LiveRequest {
   bool prefix_cache = true;
   std::string cache_space;
   PinAction pin = PinAction::kNone;
+  Speculation speculate = Speculation::kOff;
+  bool explain = false;
   bool restored = false;  // the disk tier was asked for its beginning
 
   TimePoint arrival{};
@@ -45,15 +49,18 @@ struct LiveRequest {
 
 struct Engine::State {
   State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model, KvStore engine_kv,
-        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier);
+        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier,
+        std::unique_ptr<DraftModel> draft_model);
 
   // The stages of a step, in order. A Cancel is applied, and its blocks are free, before PlanStep.
   void AdmitInbox();
   void RestoreFromDisk();
   StepPlan PlanStep();
+  void Draft(StepPlan& plan);
   void MakeBatch(const StepPlan& plan);
-  void Sample(const StepPlan& plan, MatrixView<const float> logits);
+  void Verify(const StepPlan& plan, MatrixView<const float> logits);
   void Commit(const StepPlan& plan);
+  void AccountForDrafts();
   void Emit();
   bool PublishStats();  // whether any request is left, in the inbox too
 
@@ -64,12 +71,15 @@ struct Engine::State {
   // What a step brought to one request. `finish` is set where that ended it.
   struct Outcome {
     LiveRequest* request = nullptr;
-    std::optional<Sampled> token;
+    std::vector<Sampled> tokens;
+    std::optional<DraftReport> draft;
     std::optional<FinishReason> finish;
     std::string message;
   };
   void CountRows(LiveRequest& request, const Slice& slice);
-  Outcome SampleRow(LiveRequest& request, std::span<const float> logits, TimePoint now);
+  Outcome VerifyOne(LiveRequest& request, const SpeculationSlot* slot,
+                    MatrixView<const float> logits, TimePoint now);
+  void Forget(const LiveRequest& request);
   FinishInfo FinishInfoOf(const LiveRequest& request, FinishReason reason,
                           std::string message) const;
   void LeaveQueue(LiveRequest& request, TimePoint now);
@@ -81,6 +91,7 @@ struct Engine::State {
 
   // engine_disk.cc
   void StartDisk();
+  void StartSpeculation();
   bool RestoreOne(const LiveRequest& request, std::optional<TimePoint> deadline);
   std::optional<BlockRef> LoadBlock(const Digest& chain, std::span<const TokenId> tokens);
   Duration MeasureCompute();
@@ -98,11 +109,14 @@ struct Engine::State {
   const std::unique_ptr<DiskTier> disk;  // none where there is no such tier
   bool disk_in_use = false;
   Scheduler scheduler;
-  std::map<RequestId, LiveRequest> live;  // in order of arrival
-  Batch batch;                            // of the current step
-  std::vector<Outcome> outcomes;          // of the current step: one per slice that samples
-  std::vector<int32_t> appended;          // of the current step: per slice
-  EngineStats progress;                   // `waiting`: preempted ones only
+  Speculator speculator;
+  std::map<RequestId, LiveRequest> live;   // in order of arrival
+  Batch batch;                             // of the current step
+  std::vector<SpeculationSlot> slots;      // of the current step: one per decoding sequence
+  TimePoint draft_begun{}, draft_ended{};  // of the current step
+  std::vector<Outcome> outcomes;           // of the current step: one per slice that samples
+  std::vector<int32_t> appended;           // of the current step: per slice
+  EngineStats progress;                    // `waiting`: preempted ones only
   // Requests that left the queue in this step, not yet subtracted from the shared counts.
   int32_t dequeued_requests = 0;
   int64_t dequeued_tokens = 0;

@@ -7,6 +7,7 @@
 
 #include "openai_api/cache_options.h"
 #include "openai_api/json_fields.h"
+#include "openai_api/speculation_options.h"
 
 namespace millrace {
 namespace {
@@ -156,6 +157,7 @@ GenerationOptions ParseOptions(Fields& fields) {
   ParseStream(fields, options);
   RefuseUnsupported(fields);
   ParseCacheOptions(fields, options);
+  ParseSpeculationOptions(fields, options);
   fields.String("user");
   fields.String("prompt_cache_key");  // a hint
   return options;

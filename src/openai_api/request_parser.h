@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "openai_api/api_error.h"
 #include "sampling/sampler.h"
+#include "speculative_decoding/speculation.h"
 
 namespace millrace {
 
@@ -42,6 +43,8 @@ struct GenerationOptions {
   std::string cache_salt;    // requests with different ones share no cached prefix
   bool prefix_cache = true;  // millrace.prefix_cache
   std::optional<bool> pin;   // millrace.pin: keep the prompt in the prefix cache, or no longer
+  std::optional<Speculation> speculate;  // millrace.speculate
+  bool explain = false;                  // millrace.explain: tell of each draft in the stream
 };
 
 struct ChatRequest {

@@ -157,6 +157,18 @@ std::string TextChunk(const ResponseHead& head, const ChoiceText& delta) {
   return DumpChunk(head, std::move(chunk));
 }
 
+std::string DraftChunk(const ResponseHead& head, const DraftStep& step) {
+  Json chunk = ChunkJson(head);
+  chunk["millrace"]["draft"] = {{"index", step.index},
+                                {"drafter", step.drafter},
+                                {"proposed", step.proposed},
+                                {"accepted", step.accepted},
+                                {"next", step.next.empty() ? Json(nullptr) : Json(step.next)},
+                                {"drafting_ms", step.drafting_ms},
+                                {"verifying_ms", step.verifying_ms}};
+  return DumpChunk(head, std::move(chunk));
+}
+
 std::string UsageChunk(const ResponseHead& head, const Usage& usage) {
   Json chunk = ChunkJson(head);
   chunk["usage"] = UsageJson(usage);

@@ -98,6 +98,8 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
   }
   request.prefix_cache = options_.prefix_cache;
   request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
+  request.speculate = options_.speculate;
+  request.explain = options_.explain;
   if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
   for (const auto& prompt : prompts) {
     prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});
@@ -138,6 +140,7 @@ void Generation::OnEvent(size_t index, const Event& event) {
   if (event.finish) TakeFinish(choice, *event.finish, delta);
   if (state_ == State::kOver) return LogOnceAllEnded();
   if (options_.stream) {
+    if (event.draft) SendDraft(choice, event);
     if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
       context_->responder().SendEvent(TextChunk(head_, delta));
     }
@@ -175,6 +178,25 @@ void Generation::Observe(Choice& choice, int64_t new_tokens) {
       record_.first_token_ms = Milliseconds(context_->SinceArrival());
   }
   choice.last_tokens = now;
+}
+
+void Generation::SendDraft(const Choice& choice, const Event& event) const {
+  const Tokenizer& tokenizer = *context_->shared().model.tokenizer;
+  const auto text = [&](TokenId token) {
+    return std::string(tokenizer.TokenBytes(token, ControlTokens::kShow));
+  };
+  const DraftReport& draft = *event.draft;
+  DraftStep step{.index = choice.whole.index,
+                 .drafter = std::string(NameOf(draft.drafter)),
+                 .proposed = {},
+                 .accepted = draft.accepted,
+                 .next = {},
+                 .drafting_ms = Milliseconds(draft.drafting),
+                 .verifying_ms = Milliseconds(draft.verifying)};
+  for (const TokenId token : draft.proposed) step.proposed.push_back(text(token));
+  const auto accepted = static_cast<size_t>(draft.accepted);
+  if (event.tokens.size() > accepted) step.next = text(event.tokens[accepted].token);
+  context_->responder().SendEvent(DraftChunk(head_, step));
 }
 
 TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {

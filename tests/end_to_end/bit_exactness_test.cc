@@ -92,6 +92,8 @@ struct Variant {
   bool prefix_cache = false;
   Batching batching = Batching::kContinuous;
   std::string disk_directory = {};  // of the prefix cache's disk tier
+  Speculation speculation = Speculation::kOff;
+  int32_t draft = 4;  // tokens, whether they pay or not
 };
 
 struct Weights {
@@ -126,6 +128,7 @@ int32_t OtherTokens(const Variant& variant, std::mt19937& random) {
 struct Outcome {
   std::vector<std::vector<int32_t>> outputs;  // of the studied requests
   int64_t preemptions = 0, hits = 0, evictions = 0, loads = 0;
+  int64_t drafted = 0, accepted = 0;
 };
 
 class BitExactness : public testing::TestWithParam<Weights> {
@@ -153,8 +156,11 @@ class BitExactness : public testing::TestWithParam<Weights> {
     config.scheduler.batching = variant.batching;
     config.prefix_cache = variant.prefix_cache;
     config.disk_use = EngineConfig::DiskUse::kAlways;
+    config.speculation.mode = variant.speculation;
+    config.speculation.fixed_draft = variant.draft;
+    config.speculation.max_draft = kMaxDraft;
     Engine engine(config, std::make_unique<WitnessModel>(std::move(*model), logits_),
-                  std::move(*kv), Clock(), OpenDisk(variant, shape));
+                  std::move(*kv), Clock(), OpenDisk(variant, shape), OpenDraft(variant, pool));
 
     Outcome outcome;
     outcome.outputs.resize(studied.size());
@@ -185,7 +191,24 @@ class BitExactness : public testing::TestWithParam<Weights> {
     outcome.hits = stats.prefix_hits;
     outcome.evictions = stats.prefix_evictions;
     outcome.loads = stats.disk.loaded;
+    for (size_t kind = 0; kind < kDrafterKinds; ++kind) {
+      outcome.drafted += stats.speculation.drafted[kind];
+      outcome.accepted += stats.speculation.accepted[kind];
+    }
     return outcome;
+  }
+
+  // The model drafts for itself, so that drafts are right unless they are cut.
+  std::unique_ptr<DraftModel> OpenDraft(const Variant& variant, ThreadPool& pool) {
+    if (variant.speculation == Speculation::kOff) return nullptr;
+    TransformerOptions options;
+    options.isa = GetParam().isa;
+    options.max_positions = 1024;
+    const auto file = ParseGguf(bytes_, "tiny.gguf");
+    auto model = Transformer::Load(*file, options, pool);
+    auto kv = KvStore::Create((*model)->info().kv_shape, GetParam().kv_type, variant.blocks);
+    return std::make_unique<DraftModel>(
+        DraftModel{.model = std::move(*model), .kv = std::move(*kv), .context_length = 1024});
   }
 
   // None where the variant names no directory.
@@ -302,6 +325,57 @@ TEST_P(BitExactness, LogitsAreTheSameBitsFromAWarmCache) {
     EXPECT_TRUE(!warm || outcome.loads > 0);
   }
   std::filesystem::remove_all(directory);
+}
+
+// Verified as drafts, right and wrong, or decoded one by one.
+TEST_P(BitExactness, LogitsAreTheSameBitsWithDrafts) {
+  if (GetParam().isa != DetectIsa()) {
+    GTEST_SKIP() << "verification is the same for every instruction set: tested with the best";
+  }
+  std::mt19937 random(13);
+  std::vector<Request> studied;
+  for (const int32_t length : {1, 31, 33, 70, 300}) {
+    std::vector<TokenId> prompt = RandomPrompt(random, length);
+    // What is said twice is found by the drafters.
+    for (int32_t i = 0; i < length / 2; ++i) prompt.push_back(prompt[static_cast<size_t>(i)]);
+    studied.push_back(GreedyRequest(std::move(prompt), 40));
+    studied.push_back(studied.back());
+    studied.back().sampling.temperature = 0.8f;
+    studied.back().sampling.seed = static_cast<uint64_t>(length);
+  }
+  const Outcome plain = Run(studied, {"plain"}, random);
+  using enum Speculation;
+  const auto variant = [](const char* name, Speculation mode, int32_t draft) {
+    Variant v{name, 2, 32, 8, 128, 128, true, 9, true};
+    v.speculation = mode;
+    v.draft = draft;
+    return v;
+  };
+  Variant small = variant("evicted and preempted", kAuto, 5);
+  small.blocks = 18;
+  small.other_tokens = 200;
+  const Variant variants[] = {variant("lookup", kLookup, 4), variant("suffix", kSuffix, 9),
+                              variant("draft model", kDraft, 3),
+                              variant("draft model, 16", kDraft, 16), small};
+  Outcome all;
+  for (const Variant& v : variants) {
+    const int64_t compared_before = logits_.compared;
+    const Outcome outcome = Run(studied, v, random);
+    EXPECT_EQ(outcome.outputs, plain.outputs) << v.name;
+    EXPECT_EQ(logits_.mismatches, 0) << v.name;
+    EXPECT_GT(logits_.compared, compared_before) << v.name;
+    EXPECT_GT(outcome.drafted, 0) << v.name;
+    // Equal models accept everything but what stands behind an answer's end.
+    if (v.speculation == kDraft) {
+      EXPECT_EQ(outcome.accepted, outcome.drafted) << v.name;
+    }
+    all.accepted += outcome.accepted;
+    all.drafted += outcome.drafted;
+    all.preemptions += outcome.preemptions;
+  }
+  EXPECT_GT(all.accepted, 500);
+  EXPECT_GT(all.drafted - all.accepted, 10) << "some drafts should have been wrong";
+  EXPECT_GT(all.preemptions, 0);
 }
 
 std::vector<Weights> AllWeights() {
