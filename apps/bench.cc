@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/cgroup.h"
 #include "base/rng.h"
 #include "gguf/writer.h"
 #include "model/deepened_model.h"
@@ -34,6 +35,7 @@ struct BenchFlags {
   int32_t generate = 32;
   std::vector<int32_t> batches = {1};
   std::vector<int32_t> depths = {0};
+  std::vector<int32_t> verify;  // rows of one sequence in a step, against one
   int32_t repeat = 5;
   bool json = false;
 };
@@ -82,6 +84,15 @@ class Bench {
     const TimePoint start = clock_.Now();
     for (int32_t i = 0; i < steps; ++i) Forward(all, depth + i, 1, 1);
     return static_cast<double>(batch) * steps / Seconds(clock_.Now() - start);
+  }
+
+  // Seconds of one step that computes `count` tokens of one sequence after `depth`, with the logits
+  // of all: what verifying a draft costs.
+  double Step(int32_t count, int32_t depth) {
+    Place(1, depth + count);
+    const TimePoint start = clock_.Now();
+    Forward({0}, depth, count, count);
+    return Seconds(clock_.Now() - start);
   }
 
   // Random keys and values at positions [0, depth) of each sequence: what a prompt of that length
@@ -203,6 +214,40 @@ Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& 
   return row;
 }
 
+// One step of `count` tokens of one sequence beside one of a single token, the two taking turns.
+Result<nlohmann::ordered_json> MeasureVerification(const BenchFlags& flags, LoadedModel& loaded,
+                                                   int32_t count, int32_t depth) {
+  ASSIGN_OR_RETURN(KvStore kv,
+                   KvStore::Create(loaded.info.kv_shape, loaded.kv_type, BlocksFor(depth + count)));
+  Bench bench(loaded, std::move(kv), flags.model.prefill_chunk);
+  bench.FillDepth(1, depth);
+  std::vector<double> verify, decode;
+  const int32_t turns = std::max(flags.repeat, flags.repeat * flags.generate / 4);
+  for (int32_t i = -2; i < turns; ++i) {  // the first two are a warm-up
+    const double v = bench.Step(count, depth);
+    const double d = bench.Step(1, depth);
+    if (i < 0) continue;
+    verify.push_back(v);
+    decode.push_back(d);
+  }
+  const Figure v = Summarise(verify), d = Summarise(decode);
+  return nlohmann::ordered_json{{"verify", count},
+                                {"depth", depth},
+                                {"verify_seconds", ToJson(v)},
+                                {"decode_seconds", ToJson(d)},
+                                {"ratio", v.median / d.median}};
+}
+
+void PrintVerification(const nlohmann::ordered_json& row) {
+  fmt::print(
+      "verifying {} tokens of one sequence at depth {}: {:.2f} ms, a decode step {:.2f} ms; "
+      "ratio {:.2f}\n",
+      row["verify"].get<int>(), row["depth"].get<int>(),
+      row["verify_seconds"]["median"].get<double>() * 1e3,
+      row["decode_seconds"]["median"].get<double>() * 1e3, row["ratio"].get<double>());
+  std::fflush(stdout);
+}
+
 // A file that is removed at the end of the scope.
 class TemporaryFile {
  public:
@@ -217,6 +262,40 @@ class TemporaryFile {
  private:
   std::string path_;
 };
+
+// Refuses what would not fit, before anything is written: the file, its packed weights, and the
+// largest row's keys and values.
+Status CheckRoom(const BenchFlags& flags, const ModelShape& shape, size_t weight_bytes,
+                 const std::filesystem::path& folder) {
+  const auto mebibytes = [](uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  if (!error && space.available < weight_bytes) {
+    return Error{"the model takes " + mebibytes(weight_bytes) + ", but " + folder.string() +
+                     " has " + mebibytes(space.available) + " left: set TMPDIR or --save to " +
+                     "a folder with more room",
+                 ErrorKind::kExhausted};
+  }
+  ASSIGN_OR_RETURN(const KvType kv_type, ParseKvType(flags.model.kv_type));
+  const int32_t positions =
+      *std::max_element(flags.depths.begin(), flags.depths.end()) +
+      std::max(flags.generate, *std::max_element(flags.prompts.begin(), flags.prompts.end()));
+  const uint64_t kv_bytes =
+      static_cast<uint64_t>(
+          KvStore::BlockBytes({shape.layers, shape.kv_heads, shape.head_dim}, kv_type)) *
+      static_cast<uint64_t>(BlocksFor(positions)) *
+      static_cast<uint64_t>(*std::max_element(flags.batches.begin(), flags.batches.end()));
+  const uint64_t available = AvailableMemory();
+  const bool packed = flags.model.weights != "mapped";
+  if (ChooseStorage(packed ? weight_bytes : 0, kv_bytes, available) == WeightStorage::kMapped) {
+    return Error{std::string(shape.name) + " in " + flags.type + " needs " +
+                     mebibytes(packed ? weight_bytes : 0) + " for weights and " +
+                     mebibytes(kv_bytes) + " for keys and values, but " + mebibytes(available) +
+                     " are available: choose a smaller --shape, --type, --batch or --depth",
+                 ErrorKind::kExhausted};
+  }
+  return {};
+}
 
 // Writes the random model and has the flags load it. The file is kept where --save names one, else
 // it goes with the result.
@@ -233,6 +312,8 @@ Result<TemporaryFile> WriteRandomModel(const BenchFlags& flags, ModelFlags& mode
   const std::string path = flags.save.empty() ? (folder / name).string() : flags.save;
   GgufWriter writer;
   AddRandomModel(*shape, mix, 1, writer);
+  RETURN_IF_ERROR(CheckRoom(flags, *shape, writer.tensor_bytes(),
+                            std::filesystem::absolute(path, error).parent_path()));
   RETURN_IF_ERROR(writer.WriteTo(path));
   model_flags.model = path;
   return TemporaryFile(flags.save.empty() ? path : std::string());
@@ -266,7 +347,10 @@ Status RunBench(const BenchFlags& flags) {
   }
   const int32_t prompt = *std::max_element(flags.prompts.begin(), flags.prompts.end());
   const int32_t depth = *std::max_element(flags.depths.begin(), flags.depths.end());
-  model_flags.context = std::max(model_flags.context, depth + std::max(prompt, flags.generate));
+  const int32_t verify =
+      flags.verify.empty() ? 0 : *std::max_element(flags.verify.begin(), flags.verify.end());
+  model_flags.context =
+      std::max(model_flags.context, depth + std::max({prompt, flags.generate, verify}));
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(model_flags));
   nlohmann::ordered_json out = {{"model", loaded.id},
                                 {"instruction_set", NameOf(loaded.isa)},
@@ -284,11 +368,19 @@ Status RunBench(const BenchFlags& flags) {
   for (const int32_t d : flags.depths) {
     for (const int32_t b : flags.batches) {
       for (const int32_t p : flags.prompts) {
+        if (p == 0 && flags.generate == 0) continue;
         ASSIGN_OR_RETURN(nlohmann::ordered_json row, MeasureRow(flags, loaded, p, b, d));
         AddFractions(row, loaded.info, machine);
         if (!flags.json) PrintRow(row);
         out["rows"].push_back(std::move(row));
       }
+    }
+  }
+  for (const int32_t d : flags.depths) {
+    for (const int32_t count : flags.verify) {
+      ASSIGN_OR_RETURN(nlohmann::ordered_json row, MeasureVerification(flags, loaded, count, d));
+      if (!flags.json) PrintVerification(row);
+      out["verification"].push_back(std::move(row));
     }
   }
   if (flags.json) std::puts(out.dump(2).c_str());
@@ -323,6 +415,10 @@ void AddBenchVerb(CLI::App& app, int& exit_code) {
   verb->add_option("--depth", flags->depths, "tokens already in the cache, such as 0,4096")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 22));
+  verb->add_option("--verify", flags->verify,
+                   "tokens of one sequence in a step, such as 8, against a decode step")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 16));
   verb->add_option("--repeat", flags->repeat, "timed runs of each row")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/cgroup.h"
 #include "generation.h"
 #include "model_loading.h"
 #include "reporting.h"
@@ -32,6 +33,31 @@ std::string FindField(const std::string& path, const std::string& key) {
   return "unknown";
 }
 
+std::string Mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+// What the system's setting means for packed weights, which ask for huge pages.
+std::string HugePages() {
+  const std::string setting = FirstLine("/sys/kernel/mm/transparent_hugepage/enabled");
+  if (setting.find("[never]") != std::string::npos) {
+    return "never: weights lie in small pages, so reading them waits for address translation; "
+           "madvise or always would help";
+  }
+  if (setting.empty()) return "unknown to this system";
+  return setting + ": granted to weights where memory is not fragmented";
+}
+
+void DescribeThreads(const LoadedModel& loaded, nlohmann::ordered_json& out) {
+  const Topology& topology = loaded.topology;
+  out["physical_cores"] = topology.cores.size();
+  out["hardware_threads"] = topology.cpus;
+  out["memory_nodes"] = topology.nodes;
+  out["all_of_the_machine"] = topology.whole_machine;
+  out["processor_quota"] =
+      topology.quota ? nlohmann::ordered_json(*topology.quota) : nlohmann::ordered_json("none");
+  out["threads"] = loaded.threads.threads.size();
+  out["pinned"] = std::string(loaded.threads.pinned ? "yes" : "no") + ": " + loaded.threads.reason;
+}
+
 // The chosen instruction set must give what the portable kernels give, on the model the user has.
 Status SelfTest(const ModelFlags& flags, nlohmann::ordered_json& out) {
   std::vector<std::vector<TokenId>> answers;
@@ -58,19 +84,23 @@ Status SelfTest(const ModelFlags& flags, nlohmann::ordered_json& out) {
 Status Doctor(const ModelFlags& flags, bool json) {
   nlohmann::ordered_json out;
   out["cpu"] = FindField("/proc/cpuinfo", "model name");
-  out["physical_cores"] = PhysicalCores();
   for (const Isa isa : SupportedIsas()) out["instruction_sets"].push_back(NameOf(isa));
   ASSIGN_OR_RETURN(
       const Isa chosen,
       ChooseIsa(flags.isa.empty() ? std::nullopt : std::optional<std::string_view>(flags.isa)));
   out["chosen_instruction_set"] = NameOf(chosen);
   out["memory_total"] = FindField("/proc/meminfo", "MemTotal");
-  out["memory_available"] = FindField("/proc/meminfo", "MemAvailable");
-  out["transparent_huge_pages"] = FirstLine("/sys/kernel/mm/transparent_hugepage/enabled");
+  out["memory_available"] = Mebibytes(AvailableMemory());
+  out["transparent_huge_pages"] = HugePages();
   ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModel(flags));
+  DescribeThreads(loaded, out);
   out["model"] = loaded.id;
   out["model_architecture"] = loaded.info.architecture;
   out["weight_bytes"] = loaded.info.weight_bytes;
+  out["weights"] = loaded.storage == WeightStorage::kPacked
+                       ? "packed for the kernels, in memory of their own"
+                       : "in the file's pages, packed at every use: slow, little memory";
+  out["in_huge_pages"] = FindField("/proc/self/smaps_rollup", "AnonHugePages");
   ASSIGN_OR_RETURN(const KvPlan plan, PlanKv(flags, loaded));
   out["context"] = plan.context_length;
   out["kv_blocks"] = plan.blocks;

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/cgroup.h"
 #include "embedded_model.h"
 #include "prefix_cache/disk_tier.h"
 
@@ -18,15 +19,6 @@ namespace millrace {
 namespace {
 
 constexpr int32_t kDefaultContext = 8192;  // without --context: the model's, but no more than this
-
-// Memory that can be had without swapping, from the kernel; 4 GiB where it does not say.
-uint64_t AvailableMemory() {
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string key, rest; meminfo >> key && std::getline(meminfo, rest);) {
-    if (key == "MemAvailable:") return std::strtoull(rest.c_str(), nullptr, 10) * 1024;
-  }
-  return uint64_t{4} << 30;
-}
 
 Result<Isa> IsaOf(const ModelFlags& flags) {
   if (flags.isa.empty()) return ChooseIsa(std::nullopt);
@@ -39,12 +31,40 @@ Result<AttentionKind> AttentionOf(const ModelFlags& flags) {
   return Error{"unknown attention '" + flags.attention + "': choose flash or standard"};
 }
 
-Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const MappedGguf> mapped) {
+// Keys and values of one sequence of the longest length: the least that is of use.
+uint64_t LeastKvBytes(const TransformerConfig& config, KvType type, int32_t positions) {
+  const KvShape shape{config.layers, config.kv_heads, config.head_dim};
+  return static_cast<uint64_t>(KvStore::BlockBytes(shape, type)) *
+         static_cast<uint64_t>(BlocksFor(positions));
+}
+
+// --weights auto: in place, and a line that says so, where packed weights would not find room.
+WeightStorage StorageFor(const GgufFile& file, uint64_t kv_bytes) {
+  uint64_t weight_bytes = 0;
+  for (const GgufTensor& tensor : file.tensors()) weight_bytes += tensor.data.size();
+  const uint64_t available = AvailableMemory();
+  const WeightStorage storage = ChooseStorage(weight_bytes, kv_bytes, available);
+  if (storage == WeightStorage::kMapped) {
+    std::fprintf(stderr,
+                 "memory is short: %llu MiB of weights and %llu MiB for one sequence, %llu MiB "
+                 "available; using the weights in the file's pages, which is slow (--weights "
+                 "packed insists)\n",
+                 static_cast<unsigned long long>(weight_bytes >> 20),
+                 static_cast<unsigned long long>(kv_bytes >> 20),
+                 static_cast<unsigned long long>(available >> 20));
+  }
+  return storage;
+}
+
+Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const MappedGguf> mapped,
+                                uint64_t kv_bytes) {
   WeightOptions options;
-  if (flags.weights == "mapped") {
+  if (flags.weights == "auto") {
+    options.storage = StorageFor(mapped->file(), kv_bytes);
+  } else if (flags.weights == "mapped") {
     options.storage = WeightStorage::kMapped;
   } else if (flags.weights != "packed") {
-    return Error{"unknown weights '" + flags.weights + "': choose packed or mapped"};
+    return Error{"unknown weights '" + flags.weights + "': choose auto, packed or mapped"};
   }
   if (flags.weights_cache != "off") options.cache_directory = flags.weights_cache;
   options.mapped = std::move(mapped);
@@ -101,6 +121,12 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("--threads", flags.threads, "threads (default: one per physical core)")
       ->envname("MILLRACE_THREADS")
       ->check(CLI::Range(0, 1024));
+  verb.add_option(
+          "--pinning", flags.pinning,
+          "bind each thread but the first to a core: on, off, or auto: where the machine is "
+          "this process's alone")
+      ->envname("MILLRACE_PINNING")
+      ->capture_default_str();
   verb.add_option("--isa", flags.isa,
                   "instruction set: scalar, avx2, avxvnni, avx512, or on ARM neon-dot, neon-i8mm "
                   "(default: the best)")
@@ -111,8 +137,10 @@ void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("--attention", flags.attention, "flash or standard")
       ->envname("MILLRACE_ATTENTION")
       ->capture_default_str();
-  verb.add_option("--weights", flags.weights,
-                  "packed (quick) or mapped (slow; the file's own pages, for little memory)")
+  verb.add_option(
+          "--weights", flags.weights,
+          "packed (quick), mapped (slow; the file's own pages, for little memory), or auto: packed "
+          "where it finds room")
       ->envname("MILLRACE_WEIGHTS")
       ->capture_default_str();
   verb.add_option("--weights-cache", flags.weights_cache,
@@ -194,7 +222,10 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   LoadedModel loaded;
   loaded.isa = isa;
   loaded.kv_type = kv_type;
-  loaded.pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : PhysicalCores());
+  ASSIGN_OR_RETURN(const Pinning pinning, ParsePinning(flags.pinning));
+  loaded.topology = ReadTopology();
+  loaded.threads = PlanThreads(loaded.topology, flags.threads, pinning, LoadAverage());
+  loaded.pool = std::make_unique<ThreadPool>(loaded.threads);
   ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::FromGguf(file));
   loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer));
   ASSIGN_OR_RETURN(const auto source, file.FindString("tokenizer.chat_template"));
@@ -205,9 +236,11 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   TransformerOptions options;
   options.isa = isa;
   options.attention = attention;
-  ASSIGN_OR_RETURN(options.weights, WeightsOf(flags, mapped));
   options.max_positions =
       flags.context > 0 ? flags.context : std::min(config.context_length, kDefaultContext);
+  ASSIGN_OR_RETURN(options.weights,
+                   WeightsOf(flags, mapped, LeastKvBytes(config, kv_type, options.max_positions)));
+  loaded.storage = options.weights.storage;
   ASSIGN_OR_RETURN(loaded.model, Transformer::Load(file, options, *loaded.pool, ProgressLine()));
   loaded.info = loaded.model->info();
   if (loaded.tokenizer->vocab_size() > loaded.info.vocab_size) {

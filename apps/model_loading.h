@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "base/topology.h"
 #include "chat_template/chat_template.h"
 #include "engine/engine.h"
 #include "gguf/gguf.h"
@@ -26,10 +27,11 @@ namespace millrace {
 struct ModelFlags {
   std::string model;  // a GGUF file; empty: the embedded demo model
   int threads = 0;    // 0: one per physical core
-  std::string isa;    // empty: the best of this CPU (also MILLRACE_ISA)
+  std::string pinning = "auto";
+  std::string isa;  // empty: the best of this CPU (also MILLRACE_ISA)
   std::string kv_type = "bf16";
   std::string attention = "flash";
-  std::string weights = "packed";     // or mapped
+  std::string weights = "auto";       // packed where memory suffices, else mapped
   std::string weights_cache = "off";  // or a folder
   int32_t context = 0;                // 0: the model's, at most 8192 or what the KV memory holds
   uint64_t kv_memory = 0;  // bytes; 0: what the context times the running sequences needs, at most
@@ -64,6 +66,9 @@ Result<MappedGguf> OpenModelFile(const ModelFlags& flags);
 
 // Everything that stays in memory. Order of members: what is used by others comes first.
 struct LoadedModel {
+  Topology topology;
+  ThreadPlan threads;
+  WeightStorage storage = WeightStorage::kPacked;
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;  // absent where the file has none

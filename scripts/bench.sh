@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Benchmarks of a release build: the kernels, then `millrace bench` beside llama.cpp on the same files, taking turns.
 # The tables go to docs/benchmarks. usage: bench.sh BUILD_DIR
-#   MILLRACE_BENCH_SHAPE (llama-1b), MILLRACE_BENCH_TYPES ("Q4_K_M Q8_0"), MILLRACE_BENCH_ROUNDS (3)
+#   BENCH_ROUNDS=1 for a quick look (3), BENCH_QUICK=1 without the figures at 4096 tokens
+#   MILLRACE_BENCH_SHAPE (llama-1b), MILLRACE_BENCH_TYPES ("Q4_K_M Q8_0")
 #   MILLRACE_BENCH_KERNELS=0 leaves the kernels out
 set -euo pipefail
 build=$1
@@ -26,6 +27,6 @@ for type in ${MILLRACE_BENCH_TYPES:-Q4_K_M Q8_0}; do
   model=$models/$shape-$type.gguf
   "$build/apps/millrace" bench --shape "$shape" --type "$type" --save "$model" --prompt 1 --generate 1 --repeat 1 >/dev/null
   node "$here/tests/peer/compare.mjs" "$build/apps/millrace" "$model" --threads "$(nproc)" \
-    --rounds "${MILLRACE_BENCH_ROUNDS:-3}" --out "$here/docs/benchmarks/$shape-$type"
+    --rounds "${BENCH_ROUNDS:-3}" ${BENCH_QUICK:+--quick} --out "$here/docs/benchmarks/$shape-$type"
   rm -f "$model"
 done

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "gguf/writer.h"
 #include "quantization/quantize.h"
+#include "quantization/test_support.h"
 
 namespace millrace {
 namespace {
@@ -135,6 +136,12 @@ class Builder {
   }
 
   void AddMatrix(const std::string& name, int32_t rows, int32_t columns, double spread) {
+    const int64_t shape[] = {columns, rows};
+    if (!CanQuantize(spec_.type)) {
+      storage_.push_back(RandomBlocks(spec_.type, rows, columns, spec_.seed + tensors_++));
+      writer_.AddTensor(name, spec_.type, shape, storage_.back());
+      return;
+    }
     const std::vector<float> values = Random(int64_t{rows} * columns, spread, 0.0);
     const auto row_bytes = static_cast<size_t>(RowBytes(spec_.type, columns));
     std::vector<std::byte>& bytes = storage_.emplace_back(row_bytes * static_cast<size_t>(rows));
@@ -144,7 +151,6 @@ class Builder {
           std::span(values).subspan(r * static_cast<size_t>(columns), static_cast<size_t>(columns)),
           std::span(bytes).subspan(r * row_bytes, row_bytes));
     }
-    const int64_t shape[] = {columns, rows};
     writer_.AddTensor(name, spec_.type, shape, bytes);
   }
 

@@ -13,7 +13,7 @@ namespace millrace {
 
 struct TinyModelSpec {
   std::string architecture = "llama";  // llama, qwen2, qwen3, gemma3
-  DType type = DType::kF32;            // of the matrices; vectors are F32
+  DType type = DType::kF32;  // of the matrices; random blocks where there is no quantiser for it
   int32_t layers = 2;
   int32_t width = 256;     // a multiple of 256 for the k-quants
   int32_t ff_width = 512;  // likewise

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <set>
 
 #include "base/aligned_buffer.h"
 #include "base/dtype.h"
@@ -9,7 +8,6 @@
 #include "base/id.h"
 #include "base/result.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 
 namespace millrace {
 namespace {
@@ -62,44 +60,6 @@ TEST(CounterRng, DependsOnSeedAndPositionOnly) {
   double sum = 0;
   for (uint64_t p = 0; p < 100000; ++p) sum += CounterRng(7, p).NextDouble();
   EXPECT_NEAR(sum / 100000, 0.5, 0.01);
-}
-
-TEST(ThreadPool, EveryThreadRunsEachTaskOnce) {
-  for (int threads : {1, 2, 3, 5}) {
-    ThreadPool pool(threads);
-    for (int round = 0; round < 200; ++round) {
-      std::vector<int> ran(static_cast<size_t>(threads));
-      pool.Run([&](int t) { ++ran[static_cast<size_t>(t)]; });
-      for (int r : ran) EXPECT_EQ(r, 1);
-    }
-  }
-}
-
-TEST(ThreadPool, ParallelForCoversTheRangeOnce) {
-  ThreadPool pool(3);
-  for (int64_t count : {0, 1, 15, 16, 17, 1000}) {
-    std::vector<std::atomic<int>> hits(static_cast<size_t>(count));
-    pool.ParallelFor(count, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) ++hits[static_cast<size_t>(i)];
-    });
-    for (auto& h : hits) EXPECT_EQ(h.load(), 1);
-  }
-}
-
-// Workers that come late to one task must neither miss nor repeat a later one, whose place in
-// memory is the same.
-TEST(ThreadPool, RunAndParallelForInTurn) {
-  ThreadPool pool(4);
-  for (int round = 0; round < 3000; ++round) {
-    const int64_t count = round % 7;
-    std::vector<std::atomic<int>> hits(static_cast<size_t>(count));
-    pool.ParallelFor(count, 1, [&](int64_t begin, int64_t) { ++hits[static_cast<size_t>(begin)]; });
-    for (auto& h : hits) ASSERT_EQ(h.load(), 1);
-    if (round % 5 != 0) continue;
-    std::vector<int> ran(4);
-    pool.Run([&](int t) { ++ran[static_cast<size_t>(t)]; });
-    for (const int r : ran) ASSERT_EQ(r, 1);
-  }
 }
 
 TEST(AlignedBuffer, AlignedAndZeroed) {

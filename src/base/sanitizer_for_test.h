@@ -1,5 +1,5 @@
-// Whether the code is built with the address or the thread sanitizer, under which it runs many times
-// slower: tests then go through fewer cases of the same kinds.
+// Whether the code is built with the address or the thread sanitizer, under which it runs many
+// times slower: tests then go through fewer cases of the same kinds.
 #pragma once
 
 namespace millrace {

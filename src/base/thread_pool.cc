@@ -1,12 +1,12 @@
 #include "base/thread_pool.h"
 
+#include <pthread.h>
 #include <sched.h>
 
-#include <fstream>
-#include <set>
-#include <string>
+#include <algorithm>
 
 #include "base/check.h"
+#include "base/topology.h"
 
 namespace millrace {
 namespace {
@@ -28,6 +28,15 @@ constexpr uint32_t kInsideMask = 0x7fff;
 constexpr uint32_t kOpen = 0x8000;
 constexpr uint32_t kJoined = 0x10000;
 
+// Where that is refused, the thread runs on where the system puts it.
+void Pin(std::thread& thread, int cpu) {
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  static_cast<void>(pthread_setaffinity_np(thread.native_handle(), sizeof(one), &one));
+}
+
 // Returns once `word` differs from `old`.
 void AwaitChange(const std::atomic<uint32_t>& word, uint32_t old) {
   for (int i = 0; i < kSpins; ++i) {
@@ -39,9 +48,25 @@ void AwaitChange(const std::atomic<uint32_t>& word, uint32_t old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  CHECK(threads >= 1 && threads <= static_cast<int>(kInsideMask));
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { WorkerLoop(t); });
+ThreadPool::ThreadPool(int threads)
+    : ThreadPool(
+          ThreadPlan{std::vector<Core>(static_cast<size_t>(std::max(threads, 0))), false, {}}) {}
+
+ThreadPool::ThreadPool(const ThreadPlan& plan) {
+  CHECK(!plan.threads.empty() && plan.threads.size() <= kInsideMask);
+  for (const Core& core : plan.threads) {
+    // Nodes are counted anew over those that have threads.
+    const bool is_new = node_of_.empty() || core.node != plan.threads[node_of_.size() - 1].node;
+    if (is_new && first_of_node_.size() < kMostNodes) {
+      first_of_node_.push_back(static_cast<int>(node_of_.size()));
+    }
+    node_of_.push_back(first_of_node_.size() - 1);
+  }
+  first_of_node_.push_back(static_cast<int>(node_of_.size()));
+  for (int t = 1; t < static_cast<int>(plan.threads.size()); ++t) {
+    workers_.emplace_back([this, t] { WorkerLoop(t); });
+    if (plan.pinned) Pin(workers_.back(), plan.threads[static_cast<size_t>(t)].cpu);
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -104,21 +129,6 @@ void ThreadPool::WorkerLoop(int thread) {
     function_(context_, thread);
     Leave();
   }
-}
-
-int PhysicalCores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    std::string siblings;
-    std::ifstream(topology + "thread_siblings_list") >> siblings;
-    cores.insert(siblings.empty() ? "cpu" + std::to_string(cpu) : siblings);
-  }
-  return cores.empty() ? 1 : static_cast<int>(cores.size());
 }
 
 }  // namespace millrace

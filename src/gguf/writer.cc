@@ -266,6 +266,12 @@ std::vector<std::byte> GgufWriter::Serialize() const {
   return out;
 }
 
+size_t GgufWriter::tensor_bytes() const {
+  size_t bytes = 0;
+  for (const Tensor& tensor : tensors_) bytes += tensor.bytes;
+  return bytes;
+}
+
 Status GgufWriter::WriteTo(const std::string& path) const {
   AtomicFile file(path);
   RETURN_IF_ERROR(file.Open());

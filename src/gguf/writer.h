@@ -42,6 +42,8 @@ class GgufWriter {
   void AddTensor(std::string_view name, DType type, std::span<const int64_t> shape,
                  std::function<void(std::span<std::byte>)> produce);
 
+  // Of all tensors' data, without header and padding.
+  size_t tensor_bytes() const;
   std::vector<std::byte> Serialize() const;
   // Atomic: `path` appears whole or not at all (a temporary file beside it, fsync, rename; removed
   // on failure).

@@ -40,8 +40,8 @@ struct ModelInfo {
   int64_t parameters = 0;
   int64_t weight_bytes = 0;  // as held in memory
   // Of which every step reads these (not the rows of an embedding that is no output matrix), and
-  // the multiply-adds that one position costs in the layers' matrices, without attention and
-  // output.
+  // the multiply-adds that one position without logits costs in the layers' matrices (attention is
+  // not counted).
   int64_t step_weight_bytes = 0;
   int64_t layer_macs = 0;
 };

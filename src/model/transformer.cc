@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,18 @@
 
 namespace millrace {
 namespace {
+
+// To share out a phase and to meet again costs a few microseconds, in which one thread reads some
+// 300 KiB of weights from its caches: a smaller phase is the caller's alone. Eight rows cost about
+// as much as two that come alone.
+bool IsWorthSharing(size_t weight_bytes, int64_t rows) {
+  return weight_bytes * static_cast<size_t>(8 + rows) / 8 >= size_t{300} << 10;
+}
+
+// Panels per task of a phase that reads `phase_bytes` of weights.
+int64_t TaskPanels(const WeightMatrix& w, size_t phase_bytes, int64_t rows, int threads) {
+  return IsWorthSharing(phase_bytes, rows) ? PanelsPerTask(w, threads) : w.panels();
+}
 
 // Rows handed to a thread at a time in row-wise phases.
 constexpr int64_t kRowGrain = 4;
@@ -24,10 +37,13 @@ int64_t WeightBytes(const TransformerWeights& w) {
   return static_cast<int64_t>(bytes);
 }
 
+// Of one position without logits, which leaves the last layer after its keys and values.
 int64_t LayerMacs(const TransformerWeights& w) {
   int64_t macs = 0;
   for (const LayerWeights& l : w.layers) {
-    for (const WeightMatrix* m : {&l.q, &l.k, &l.v, &l.attention_output, &l.gate, &l.up, &l.down})
+    for (const WeightMatrix* m : {&l.q, &l.k, &l.v}) macs += m->rows() * m->columns();
+    if (&l == &w.layers.back()) break;
+    for (const WeightMatrix* m : {&l.attention_output, &l.gate, &l.up, &l.down})
       macs += m->rows() * m->columns();
   }
   return macs;
@@ -61,7 +77,8 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
       attention_kernels_(AttentionKernelsFor(options.isa)),
       global_rope_(config_.rope, options.max_positions),
       local_rope_(config_.local_rope.value_or(config_.rope),
-                  config_.local_rope ? options.max_positions : 1) {
+                  config_.local_rope ? options.max_positions : 1),
+      input_(nn_, matmul_, pool_) {
   info_.architecture = config_.architecture;
   info_.vocab_size = config_.vocab_size;
   info_.context_length = config_.context_length;
@@ -77,8 +94,14 @@ MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {
   PlaceRows(batch);
   Embed();
   for (int32_t layer = 0; layer < config_.layers; ++layer) {
-    AttentionSublayer(layer, kv);
-    FeedForwardSublayer(layer);
+    const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    ProjectQueriesKeysValues(layer, kv);
+    if (layer == config_.layers - 1) KeepRowsWithLogits(batch);
+    if (rows_.empty()) break;
+    Attend(layer, kv);
+    AddProjection(attended(), w.attention_output, w.attention_output_bias, w.post_attention_norm);
+    GateAndUp(w);
+    AddProjection(gate(), w.down, {}, w.post_ff_norm);
   }
   return Logits();
 }
@@ -88,19 +111,43 @@ void Transformer::PlaceRows(const Batch& batch) {
   attention_rows_.clear();
   for (const BatchSequence& s : batch.sequences) {
     const auto count = static_cast<int32_t>(s.tokens.size());
-    CHECK(count > 0 && s.logit_rows <= count);
-    attention_rows_.push_back(
-        {static_cast<int64_t>(rows_.size()), count, s.first_position, s.block_table});
+    CHECK(count > 0 && s.logit_rows >= 0 && s.logit_rows <= count);
+    attention_rows_.push_back({rows(), count, s.first_position, s.block_table});
     for (int32_t i = 0; i < count; ++i) {
       const int32_t position = s.first_position + i;
       rows_.push_back({position, s.block_table[static_cast<size_t>(position / kBlockTokens)],
-                       s.tokens[static_cast<size_t>(i)], i >= count - s.logit_rows});
+                       s.tokens[static_cast<size_t>(i)]});
     }
   }
 }
 
+// After the last layer's keys and values are written, a row is of use only for its own logits.
+// Moves those that are wanted to the front, and drops the others.
+void Transformer::KeepRowsWithLogits(const Batch& batch) {
+  const MatrixView<float> x = residual(), q = queries();
+  const auto move_row = [](MatrixView<float> m, int64_t from, int64_t to) {
+    if (from != to) std::memcpy(m.row(to), m.row(from), static_cast<size_t>(m.columns) * 4);
+  };
+  attention_rows_.clear();
+  int64_t first = 0, kept = 0;  // of the sequence; in all
+  for (const BatchSequence& s : batch.sequences) {
+    const auto count = static_cast<int32_t>(s.tokens.size());
+    const int32_t dropped = count - s.logit_rows;
+    if (s.logit_rows > 0) {
+      attention_rows_.push_back({kept, s.logit_rows, s.first_position + dropped, s.block_table});
+    }
+    for (int64_t i = first + dropped; i < first + count; ++i, ++kept) {
+      move_row(x, i, kept);
+      move_row(q, i, kept);
+      rows_[static_cast<size_t>(kept)] = rows_[static_cast<size_t>(i)];
+    }
+    first += count;
+  }
+  rows_.resize(static_cast<size_t>(kept));
+}
+
 void Transformer::Embed() {
-  MatrixView<float> x = Matrix(residual_, static_cast<int64_t>(rows_.size()), config_.width);
+  const MatrixView<float> x = residual();
   pool_.ParallelFor(x.rows, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const std::span<float> row(x.row(i), static_cast<size_t>(x.columns));
@@ -111,153 +158,175 @@ void Transformer::Embed() {
   });
 }
 
-void Transformer::AttentionSublayer(int32_t layer, KvStore& kv) {
+// One phase: a task is a few heads of queries, or of keys and values, from the product to its end.
+void Transformer::ProjectQueriesKeysValues(int32_t layer, KvStore& kv) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  const auto m = static_cast<int64_t>(rows_.size());
-  MatrixView<float> x = Matrix(residual_, m, config_.width);
-  MatrixView<float> normed = Matrix(normed_, m, config_.width);
-  MatrixView<float> q = Matrix(q_, m, config_.query_width());
-  MatrixView<float> k = Matrix(k_, m, config_.kv_width());
-  MatrixView<float> v = Matrix(v_, m, config_.kv_width());
-  MatrixView<float> attended = Matrix(attended_, m, config_.query_width());
-  MatrixView<float> projected = Matrix(projected_, m, config_.width);
+  // Buffers grow here, not in the tasks.
+  queries(), keys(), values();
+  const int64_t q_heads = HeadsPerTask(w.q), kv_heads = HeadsPerTask(w.k);
+  const int64_t kv_tasks = (config_.kv_heads + kv_heads - 1) / kv_heads;
+  const int64_t q_tasks = (config_.heads + q_heads - 1) / q_heads;
+  const int64_t tasks = kv_tasks + q_tasks;
+  const bool shared = IsWorthSharing(w.q.bytes() + w.k.bytes() + w.v.bytes(), rows());
+  input_.SetNormalised(residual(), w.attention_norm, config_.norm_epsilon);
+  pool_.ParallelFor(
+      tasks, shared ? 1 : tasks,
+      [&](int thread) -> const Activations& { return input_.For(thread); },
+      [&](const Activations& input, int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+          if (task < kv_tasks) {
+            const int64_t first = task * kv_heads;
+            KeysAndValues(layer, input,
+                          {first, std::min<int64_t>(first + kv_heads, config_.kv_heads)}, kv);
+          } else {
+            const int64_t first = (task - kv_tasks) * q_heads;
+            Queries(layer, input, {first, std::min<int64_t>(first + q_heads, config_.heads)});
+          }
+        }
+      });
+}
 
-  Normalise(x, w.attention_norm, normed);
-  activations_.Assign(matmul_, pool_, normed);
-  MatMul(matmul_, pool_, w.q, activations_, q);
-  MatMul(matmul_, pool_, w.k, activations_, k);
-  MatMul(matmul_, pool_, w.v, activations_, v);
-  AddBias(q, w.q_bias);
-  AddBias(k, w.k_bias);
-  AddBias(v, w.v_bias);
-  RotateAndStore(layer, kv);
+// Heads that begin and end with a panel, or with the matrix, and make a task of the usual size.
+int64_t Transformer::HeadsPerTask(const WeightMatrix& w) const {
+  const int64_t least = kPanelRows / std::gcd(kPanelRows, int64_t{config_.head_dim});
+  const int64_t panels = least * config_.head_dim / kPanelRows;
+  return least * std::max<int64_t>(1, PanelsPerTask(w, pool_.threads()) / panels);
+}
 
+void Transformer::Queries(int32_t layer, const Activations& input, Heads heads) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  ProjectHeads(w.q, w.q_bias, input, heads, queries());
+  NormaliseAndRotate(layer, w.q_norm, heads, queries());
+}
+
+void Transformer::KeysAndValues(int32_t layer, const Activations& input, Heads heads, KvStore& kv) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  const MatrixView<float> k = keys(), v = values();
+  ProjectHeads(w.k, w.k_bias, input, heads, k);
+  ProjectHeads(w.v, w.v_bias, input, heads, v);
+  NormaliseAndRotate(layer, w.k_norm, heads, k);
+  for (int64_t i = 0; i < rows(); ++i) {
+    const Row& row = rows_[static_cast<size_t>(i)];
+    for (int64_t h = heads.first; h < heads.last; ++h) {
+      kv.WriteHead(layer, row.block, row.position % kBlockTokens, static_cast<int32_t>(h),
+                   k.row(i) + h * config_.head_dim, v.row(i) + h * config_.head_dim);
+    }
+  }
+}
+
+void Transformer::ProjectHeads(const WeightMatrix& w, const std::vector<float>& bias,
+                               const Activations& input, Heads heads, MatrixView<float> y) {
+  const int64_t first = heads.first * config_.head_dim, last = heads.last * config_.head_dim;
+  MatMulPanels(matmul_, w, input, y, first / kPanelRows, (last + kPanelRows - 1) / kPanelRows);
+  for (int64_t i = 0; i < y.rows && !bias.empty(); ++i) {
+    nn_.add(y.row(i) + first, bias.data() + first, last - first);
+  }
+}
+
+// Normalises each head, where the architecture does, and rotates it by its position.
+void Transformer::NormaliseAndRotate(int32_t layer, const std::vector<float>& norm, Heads heads,
+                                     MatrixView<float> x) {
+  const Rope& rope = config_.is_local[static_cast<size_t>(layer)] && config_.local_rope
+                         ? local_rope_
+                         : global_rope_;
+  const int32_t d = config_.head_dim;
+  for (int64_t i = 0; i < x.rows; ++i) {
+    for (int64_t h = heads.first; h < heads.last && !norm.empty(); ++h) {
+      float* head = x.row(i) + h * d;
+      nn_.rms_norm(head, norm.data(), config_.norm_epsilon, d, head);
+    }
+    rope.Apply(nn_, x.row(i) + heads.first * d, static_cast<int32_t>(heads.last - heads.first), d,
+               rows_[static_cast<size_t>(i)].position);
+  }
+}
+
+void Transformer::Attend(int32_t layer, KvStore& kv) {
   const bool local = config_.is_local[static_cast<size_t>(layer)];
   const AttentionConfig attention{config_.heads, config_.attention_scale, config_.attention_softcap,
                                   local ? config_.window : std::nullopt};
   if (attention_ == AttentionKind::kFlash) {
-    FlashAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, q, attended);
+    FlashAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, queries(),
+                   attended());
   } else {
-    StandardAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, q,
-                      attended);
+    StandardAttention(attention_kernels_, pool_, kv, layer, attention, attention_rows_, queries(),
+                      attended());
   }
-  activations_.Assign(matmul_, pool_, attended);
-  MatMul(matmul_, pool_, w.attention_output, activations_, projected);
-  AddBias(projected, w.attention_output_bias);
-  AddToResidual(projected, w.post_attention_norm);
 }
 
-void Transformer::FeedForwardSublayer(int32_t layer) {
-  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  const auto m = static_cast<int64_t>(rows_.size());
-  MatrixView<float> x = Matrix(residual_, m, config_.width);
-  MatrixView<float> normed = Matrix(normed_, m, config_.width);
-  MatrixView<float> gate = Matrix(gate_, m, config_.ff_width);
-  MatrixView<float> up = Matrix(up_, m, config_.ff_width);
-  MatrixView<float> projected = Matrix(projected_, m, config_.width);
-
-  Normalise(x, w.ff_norm, normed);
-  activations_.Assign(matmul_, pool_, normed);
-  MatMul(matmul_, pool_, w.gate, activations_, gate);
-  MatMul(matmul_, pool_, w.up, activations_, up);
+// gate = activation(Wg norm(x)) * (Wu norm(x)), in one phase (Shazeer 2020, "GLU Variants").
+void Transformer::GateAndUp(const LayerWeights& w) {
+  const MatrixView<float> gate = this->gate(), up = this->up();
   const auto multiply =
       config_.activation == FeedForwardActivation::kSilu ? nn_.silu_multiply : nn_.gelu_multiply;
-  pool_.ParallelFor(m, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      multiply(gate.row(i), up.row(i), gate.columns, gate.row(i));
-  });
-  activations_.Assign(matmul_, pool_, gate);
-  MatMul(matmul_, pool_, w.down, activations_, projected);
-  AddToResidual(projected, w.post_ff_norm);
+  input_.SetNormalised(residual(), w.ff_norm, config_.norm_epsilon);
+  pool_.ParallelFor(
+      w.gate.panels(), TaskPanels(w.gate, w.gate.bytes() + w.up.bytes(), rows(), pool_.threads()),
+      [&](int thread) -> const Activations& { return input_.For(thread); },
+      [&](const Activations& input, int64_t begin, int64_t end) {
+        MatMulPanels(matmul_, w.gate, input, gate, begin, end);
+        MatMulPanels(matmul_, w.up, input, up, begin, end);
+        const int64_t first = begin * kPanelRows;
+        const int64_t count = std::min(end * kPanelRows, gate.columns) - first;
+        for (int64_t i = 0; i < gate.rows; ++i) {
+          float* row = gate.row(i) + first;
+          multiply(row, up.row(i) + first, count, row);
+        }
+      });
 }
 
-// Only rows whose logits are wanted go through the output matrix.
-MatrixView<const float> Transformer::Logits() {
-  const auto m = static_cast<int64_t>(rows_.size());
-  const MatrixView<float> x = Matrix(residual_, m, config_.width);
-  const int64_t wanted =
-      std::count_if(rows_.begin(), rows_.end(), [](const Row& r) { return r.wants_logits; });
-  MatrixView<float> normed = Matrix(normed_, wanted, config_.width);
-  MatrixView<float> logits = Matrix(logits_, wanted, config_.vocab_size);
-  if (wanted == 0) return logits;
-  int64_t out = 0;
-  for (int64_t i = 0; i < m; ++i) {
-    if (!rows_[static_cast<size_t>(i)].wants_logits) continue;
-    nn_.rms_norm(x.row(i), weights_.output_norm.data(), config_.norm_epsilon, x.columns,
-                 normed.row(out++));
-  }
-  activations_.Assign(matmul_, pool_, normed);
-  MatMul(matmul_, pool_, weights_.output_matrix(), activations_, logits);
-  if (config_.logit_softcap) {
-    const float cap = *config_.logit_softcap;
-    for (int64_t i = 0; i < wanted; ++i) {
-      for (int64_t n = 0; n < logits.columns; ++n)
-        logits.row(i)[n] = cap * std::tanh(logits.row(i)[n] / cap);
+// residual += W x + bias, the sum normalised first where the architecture does.
+void Transformer::AddProjection(MatrixView<const float> x, const WeightMatrix& w,
+                                const std::vector<float>& bias,
+                                const std::vector<float>& post_norm) {
+  const MatrixView<float> sum = residual(), y = projected();
+  input_.Set(x);
+  Multiply(w, y, [&](int64_t first, int64_t last) {
+    for (int64_t i = 0; i < y.rows; ++i) {
+      if (!bias.empty()) nn_.add(y.row(i) + first, bias.data() + first, last - first);
+      if (post_norm.empty()) nn_.add(sum.row(i) + first, y.row(i) + first, last - first);
     }
-  }
+  });
+  if (post_norm.empty()) return;
+  pool_.ParallelFor(y.rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      nn_.rms_norm(y.row(i), post_norm.data(), config_.norm_epsilon, y.columns, y.row(i));
+      nn_.add(sum.row(i), y.row(i), y.columns);
+    }
+  });
+}
+
+MatrixView<const float> Transformer::Logits() {
+  const MatrixView<float> logits = Matrix(logits_, config_.vocab_size);
+  if (rows_.empty()) return logits;
+  input_.SetNormalised(residual(), weights_.output_norm, config_.norm_epsilon);
+  Multiply(weights_.output_matrix(), logits, [&](int64_t first, int64_t last) {
+    if (!config_.logit_softcap) return;
+    const float cap = *config_.logit_softcap;
+    for (int64_t i = 0; i < logits.rows; ++i) {
+      for (float& x : std::span(logits.row(i) + first, logits.row(i) + last))
+        x = cap * std::tanh(x / cap);
+    }
+  });
   return logits;
 }
 
-void Transformer::Normalise(MatrixView<const float> x, const std::vector<float>& weight,
-                            MatrixView<float> out) {
-  pool_.ParallelFor(x.rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      nn_.rms_norm(x.row(i), weight.data(), config_.norm_epsilon, x.columns, out.row(i));
-    }
-  });
+// y = W input, with finish(first, last) for the columns of y that a task has computed.
+template <class Finish>
+void Transformer::Multiply(const WeightMatrix& w, MatrixView<float> y, Finish finish) {
+  pool_.ParallelFor(
+      w.panels(), TaskPanels(w, w.bytes(), rows(), pool_.threads()),
+      [&](int thread) -> const Activations& { return input_.For(thread); },
+      [&](const Activations& input, int64_t begin, int64_t end) {
+        MatMulPanels(matmul_, w, input, y, begin, end);
+        finish(begin * kPanelRows, std::min(end * kPanelRows, y.columns));
+      });
 }
 
-void Transformer::AddBias(MatrixView<float> x, const std::vector<float>& bias) {
-  if (bias.empty()) return;
-  for (int64_t i = 0; i < x.rows; ++i) nn_.add(x.row(i), bias.data(), x.columns);
-}
-
-// Per row: normalise heads where the architecture does, rotate Q and K, write K and V to the row's
-// block.
-void Transformer::RotateAndStore(int32_t layer, KvStore& kv) {
-  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  const Rope& rope = config_.is_local[static_cast<size_t>(layer)] && config_.local_rope
-                         ? local_rope_
-                         : global_rope_;
-  const auto m = static_cast<int64_t>(rows_.size());
-  const int32_t d = config_.head_dim;
-  MatrixView<float> q = Matrix(q_, m, config_.query_width());
-  MatrixView<float> k = Matrix(k_, m, config_.kv_width());
-  MatrixView<float> v = Matrix(v_, m, config_.kv_width());
-  const auto normalise_heads = [&](float* heads, int32_t count, const std::vector<float>& weight) {
-    if (weight.empty()) return;
-    for (int32_t h = 0; h < count; ++h) {
-      nn_.rms_norm(heads + h * d, weight.data(), config_.norm_epsilon, d, heads + h * d);
-    }
-  };
-  pool_.ParallelFor(m, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Row& row = rows_[static_cast<size_t>(i)];
-      normalise_heads(q.row(i), config_.heads, w.q_norm);
-      normalise_heads(k.row(i), config_.kv_heads, w.k_norm);
-      rope.Apply(nn_, q.row(i), config_.heads, d, row.position);
-      rope.Apply(nn_, k.row(i), config_.kv_heads, d, row.position);
-      kv.Write(layer, row.block, row.position % kBlockTokens, k.row(i), v.row(i));
-    }
-  });
-}
-
-void Transformer::AddToResidual(MatrixView<float> x, const std::vector<float>& post_norm) {
-  MatrixView<float> residual = Matrix(residual_, x.rows, x.columns);
-  pool_.ParallelFor(x.rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (!post_norm.empty())
-        nn_.rms_norm(x.row(i), post_norm.data(), config_.norm_epsilon, x.columns, x.row(i));
-      nn_.add(residual.row(i), x.row(i), x.columns);
-    }
-  });
-}
-
-// A view of the buffer's beginning; the buffer grows (losing its contents) when it is too small.
-// Buffers are asked for with the same shape throughout one Forward, so nothing is lost within it.
-MatrixView<float> Transformer::Matrix(AlignedBuffer<float>& buffer, int64_t rows, int64_t columns) {
-  buffer.Reserve(static_cast<size_t>(rows * columns));
-  return {buffer.data(), rows, columns, columns};
+// One row for each of the batch. The buffer grows (losing its contents) when it is too small; the
+// batch only shrinks throughout one Forward, so nothing is lost within it.
+MatrixView<float> Transformer::Matrix(AlignedBuffer<float>& buffer, int64_t columns) {
+  buffer.Reserve(static_cast<size_t>(rows() * columns));
+  return {buffer.data(), rows(), columns, columns};
 }
 
 }  // namespace millrace

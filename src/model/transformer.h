@@ -2,6 +2,11 @@
 // architecture that TransformerConfig describes. Reads like the paper: norm, attention, residual,
 // norm, feed-forward, residual.
 //
+// The threads meet five times in a layer, at the ends of these phases: norm, Q, K, V, rope and the
+// writing of keys and values; attention; output projection and residual; norm, gate, up and
+// activation; down projection and residual. Many rows add a phase before each product
+// (phase_input.h), and norms of a sub-layer's output add one after it.
+//
 // Invariant: see Model. Every operation works row by row, and each row's arithmetic is fixed by its
 // position alone.
 #pragma once
@@ -13,6 +18,7 @@
 #include "base/thread_pool.h"
 #include "flash_attention/attention.h"
 #include "model/model.h"
+#include "model/phase_input.h"
 #include "model/transformer_config.h"
 #include "model/transformer_weights.h"
 #include "nn_ops/nn_ops.h"
@@ -48,25 +54,48 @@ class Transformer : public Model {
   Transformer(TransformerConfig config, TransformerWeights weights,
               const TransformerOptions& options, ThreadPool& pool);
 
-  // Where a row of the batch stands: its sequence and position.
+  // Where a row of the batch stands in its sequence.
   struct Row {
     int32_t position = 0;
     BlockId block;
     TokenId token;
-    bool wants_logits = false;
   };
+  // Heads [first, last) of queries, or of keys and values.
+  struct Heads {
+    int64_t first = 0;
+    int64_t last = 0;
+  };
+
   void PlaceRows(const Batch& batch);
+  void KeepRowsWithLogits(const Batch& batch);
   void Embed();
-  void AttentionSublayer(int32_t layer, KvStore& kv);
-  void FeedForwardSublayer(int32_t layer);
+  void ProjectQueriesKeysValues(int32_t layer, KvStore& kv);
+  void Queries(int32_t layer, const Activations& input, Heads heads);
+  void KeysAndValues(int32_t layer, const Activations& input, Heads heads, KvStore& kv);
+  void Attend(int32_t layer, KvStore& kv);
+  void GateAndUp(const LayerWeights& w);
+  void AddProjection(MatrixView<const float> x, const WeightMatrix& w,
+                     const std::vector<float>& bias, const std::vector<float>& post_norm);
   MatrixView<const float> Logits();
 
-  void Normalise(MatrixView<const float> x, const std::vector<float>& weight,
-                 MatrixView<float> out);
-  void AddBias(MatrixView<float> x, const std::vector<float>& bias);
-  void RotateAndStore(int32_t layer, KvStore& kv);
-  void AddToResidual(MatrixView<float> x, const std::vector<float>& post_norm);
-  MatrixView<float> Matrix(AlignedBuffer<float>& buffer, int64_t rows, int64_t columns);
+  template <class Finish>
+  void Multiply(const WeightMatrix& w, MatrixView<float> y, Finish finish);
+  void ProjectHeads(const WeightMatrix& w, const std::vector<float>& bias, const Activations& input,
+                    Heads heads, MatrixView<float> y);
+  void NormaliseAndRotate(int32_t layer, const std::vector<float>& norm, Heads heads,
+                          MatrixView<float> x);
+  int64_t HeadsPerTask(const WeightMatrix& w) const;
+
+  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
+  MatrixView<float> residual() { return Matrix(residual_, config_.width); }
+  MatrixView<float> queries() { return Matrix(q_, config_.query_width()); }
+  MatrixView<float> keys() { return Matrix(k_, config_.kv_width()); }
+  MatrixView<float> values() { return Matrix(v_, config_.kv_width()); }
+  MatrixView<float> attended() { return Matrix(attended_, config_.query_width()); }
+  MatrixView<float> gate() { return Matrix(gate_, config_.ff_width); }
+  MatrixView<float> up() { return Matrix(up_, config_.ff_width); }
+  MatrixView<float> projected() { return Matrix(projected_, config_.width); }
+  MatrixView<float> Matrix(AlignedBuffer<float>& buffer, int64_t columns);
 
   TransformerConfig config_;
   TransformerWeights weights_;
@@ -82,8 +111,8 @@ class Transformer : public Model {
   // The state of one Forward; buffers are reused.
   std::vector<Row> rows_;
   std::vector<AttentionRows> attention_rows_;
-  Activations activations_;
-  AlignedBuffer<float> residual_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, logits_;
+  PhaseInput input_;
+  AlignedBuffer<float> residual_, q_, k_, v_, attended_, projected_, gate_, up_, logits_;
 };
 
 }  // namespace millrace

@@ -216,6 +216,12 @@ std::optional<TransformerWeights> LoadFromCache(const GgufFile& file,
 
 }  // namespace
 
+WeightStorage ChooseStorage(uint64_t weight_bytes, uint64_t kv_bytes, uint64_t available_bytes) {
+  // Packing touches a panel of the file at a time beside the packed weights: a twentieth at most.
+  const uint64_t needed = weight_bytes + weight_bytes / 20 + kv_bytes + kMemoryBesides;
+  return needed <= available_bytes ? WeightStorage::kPacked : WeightStorage::kMapped;
+}
+
 Result<TransformerWeights> LoadTransformerWeights(const GgufFile& file,
                                                   const TransformerConfig& config, ThreadPool& pool,
                                                   const LoadProgress& progress,

@@ -3,6 +3,7 @@
 // one sentence.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,13 @@ enum class WeightStorage {
   kPacked,  // repacked once into memory of their own; the quick one
   kMapped,  // left in the file's pages and packed panel by panel at every use: slow, little memory
 };
+
+// What a process needs besides weights, keys and values: activations, tokenizer, the program.
+inline constexpr uint64_t kMemoryBesides = uint64_t{256} << 20;
+
+// kPacked where weights of that size, together with keys and values, find room in what is
+// available; else kMapped, whose weights the system can drop and read again.
+WeightStorage ChooseStorage(uint64_t weight_bytes, uint64_t kv_bytes, uint64_t available_bytes);
 
 struct WeightOptions {
   WeightStorage storage = WeightStorage::kPacked;

@@ -22,6 +22,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+TEST(ChooseStorage, PacksWhereThereIsRoom) {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  EXPECT_EQ(ChooseStorage(4 * kGiB, kGiB, 8 * kGiB), WeightStorage::kPacked);
+  EXPECT_EQ(ChooseStorage(4 * kGiB, kGiB, 5 * kGiB), WeightStorage::kMapped);
+  EXPECT_EQ(ChooseStorage(4 * kGiB, 4 * kGiB, 8 * kGiB), WeightStorage::kMapped);
+  EXPECT_EQ(ChooseStorage(1000, 0, kMemoryBesides + 1050), WeightStorage::kPacked);
+  EXPECT_EQ(ChooseStorage(1000, 0, kMemoryBesides + 1049), WeightStorage::kMapped);
+}
+
 // A folder with a small model in it, and one for caches; removed at the end.
 class WeightLoading : public testing::Test {
  protected:

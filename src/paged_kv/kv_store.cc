@@ -98,16 +98,21 @@ int64_t KvStore::Offset(int32_t layer, BlockId block, int32_t head) const {
 
 void KvStore::Write(int32_t layer, BlockId block, int32_t slot, const float* k, const float* v) {
   const int32_t dim = shape_.head_dim;
-  std::byte* memory = memory_.data() + Offset(layer, block, 0);
   for (int32_t head = 0; head < shape_.kv_heads; ++head, k += dim, v += dim) {
-    std::byte* keys = memory + head * 2 * head_bytes_;
-    std::byte* values = keys + head_bytes_;
-    if (type_ == KvType::kBf16) {
-      WriteBf16(k, v, dim, slot, reinterpret_cast<uint16_t*>(keys),
-                reinterpret_cast<uint16_t*>(values));
-    } else {
-      WriteF32(k, v, dim, slot, reinterpret_cast<float*>(keys), reinterpret_cast<float*>(values));
-    }
+    WriteHead(layer, block, slot, head, k, v);
+  }
+}
+
+void KvStore::WriteHead(int32_t layer, BlockId block, int32_t slot, int32_t head, const float* k,
+                        const float* v) {
+  const int32_t dim = shape_.head_dim;
+  std::byte* keys = memory_.data() + Offset(layer, block, head);
+  std::byte* values = keys + head_bytes_;
+  if (type_ == KvType::kBf16) {
+    WriteBf16(k, v, dim, slot, reinterpret_cast<uint16_t*>(keys),
+              reinterpret_cast<uint16_t*>(values));
+  } else {
+    WriteF32(k, v, dim, slot, reinterpret_cast<float*>(keys), reinterpret_cast<float*>(values));
   }
 }
 

@@ -43,6 +43,9 @@ class KvStore {
   // Stores one position: k and v are [kv_heads][D] floats; slot is the position modulo
   // kBlockTokens. Different positions may be written by different threads at once.
   void Write(int32_t layer, BlockId block, int32_t slot, const float* k, const float* v);
+  // The same for one head: k and v are [D] floats.
+  void WriteHead(int32_t layer, BlockId block, int32_t slot, int32_t head, const float* k,
+                 const float* v);
   const std::byte* Keys(int32_t layer, BlockId block, int32_t head) const;
   const std::byte* Values(int32_t layer, BlockId block, int32_t head) const;
   // All of a block, every layer: to be kept elsewhere and brought back, in this layout.

@@ -29,6 +29,12 @@ void TransposeTile(const void* from, int64_t n, int64_t tile_columns, void* to) 
 
 void Activations::Assign(const MatMulKernels& kernels, ThreadPool& pool,
                          MatrixView<const float> x) {
+  View(x);
+  pool.ParallelFor(x.rows, kTileColumns,
+                   [&](int64_t first, int64_t last) { Quantise(kernels, first, last); });
+}
+
+void Activations::View(MatrixView<const float> x) {
   CHECK(x.rows >= 0 && x.columns >= 0 && x.stride >= x.columns);
   x_ = x;
   groups_ = (x.columns + kActivationGroup - 1) / kActivationGroup;
@@ -41,11 +47,13 @@ void Activations::Assign(const MatMulKernels& kernels, ThreadPool& pool,
   minus_sums16_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 16));
   minus_sums32_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 32));
   pairs_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 32));
-  pool.ParallelFor(x.rows, kTileColumns, [&](int64_t first, int64_t last) {
-    for (int64_t tile = first; tile < last; tile += kTileColumns) {
-      AssignTile(kernels, tile, std::min(kTileColumns, last - tile));
-    }
-  });
+}
+
+void Activations::Quantise(const MatMulKernels& kernels, int64_t first_row, int64_t last_row) {
+  CHECK(first_row % kTileColumns == 0 && last_row <= x_.rows);
+  for (int64_t tile = first_row; tile < last_row; tile += kTileColumns) {
+    AssignTile(kernels, tile, std::min(kTileColumns, last_row - tile));
+  }
 }
 
 void Activations::AssignTile(const MatMulKernels& kernels, int64_t first, int64_t count) {

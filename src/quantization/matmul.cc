@@ -57,14 +57,6 @@ int64_t SweepRows(int64_t columns) {
   return std::clamp(rows, kTileColumns, kMostSweepRows);
 }
 
-// Panels per task: small enough to balance the threads, large enough that a task's weights (64 KiB)
-// pay for its start.
-int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
-  const int64_t even = w.panels() / (int64_t{8} * threads);
-  const int64_t worthwhile = (64 << 10) / std::max<int64_t>(w.panel_bytes(), 1) + 1;
-  return std::max<int64_t>({1, std::min(even, worthwhile * 4), std::min(worthwhile, even * 2)});
-}
-
 PairKernel PairKernelFor(const MatMulKernels& kernels, DType type) {
   switch (type) {
     case DType::kQ8_0:
@@ -123,6 +115,14 @@ const MatMulKernels& MatMulKernelsFor(Isa isa) {
   if (isa == Isa::kNeonDot) return kNeonDotMatMulKernels;
 #endif
   return kScalarMatMulKernels;
+}
+
+// Small enough to balance the threads, large enough that a task's weights (64 KiB) pay for its
+// start.
+int64_t PanelsPerTask(const WeightMatrix& w, int threads) {
+  const int64_t even = w.panels() / (int64_t{8} * threads);
+  const int64_t worthwhile = (64 << 10) / std::max<int64_t>(w.panel_bytes(), 1) + 1;
+  return std::max<int64_t>({1, std::min(even, worthwhile * 4), std::min(worthwhile, even * 2)});
 }
 
 void MatMul(const MatMulKernels& kernels, ThreadPool& pool, const WeightMatrix& w,

@@ -43,6 +43,12 @@ class Activations {
   // integer weights; any K is good for float weights. Parallel over rows.
   void Assign(const MatMulKernels& kernels, ThreadPool& pool, MatrixView<const float> x);
 
+  // The same in two steps, for callers that share out the rows themselves: View, then Quantise of
+  // all rows, in parts that begin at multiples of 8 and may run on different threads. The floats of
+  // a part need to be there only when it is quantised.
+  void View(MatrixView<const float> x);
+  void Quantise(const MatMulKernels& kernels, int64_t first_row, int64_t last_row);
+
   int64_t rows() const { return x_.rows; }
   int64_t columns() const { return x_.columns; }
   MatrixView<const float> floats() const { return x_; }
@@ -77,6 +83,9 @@ class Activations {
 // y [M, N] = x * w^T; y.rows == x.rows(), y.columns == w.rows(). Parallel over the panels of w.
 void MatMul(const MatMulKernels& kernels, ThreadPool& pool, const WeightMatrix& w,
             const Activations& x, MatrixView<float> y);
+
+// Panels that make a task worth its start and still balance that many threads.
+int64_t PanelsPerTask(const WeightMatrix& w, int threads);
 
 // The same for the panels [first, last) of w on the calling thread: for use inside a task of the
 // pool.

@@ -31,6 +31,8 @@ const kFigures = [
   { name: "decode", ours: ["--prompt", "0"], key: "decode_tokens_per_second" },
   { name: "decode-4-together", ours: ["--prompt", "0", "--batch", "4"], key: "decode_tokens_per_second" },
   { name: "decode-16-together", ours: ["--prompt", "0", "--batch", "16"], key: "decode_tokens_per_second" },
+  // Steps of eight tokens of one sequence, logits of all: what verifying drafts costs, in tokens/s.
+  { name: "verify-8", ours: ["--prompt", "0", "--generate", "0", "--verify", "8"], key: "verify" },
   { name: "prefill-4096", ours: ["--prompt", "4096", "--generate", "0"], key: "prefill_tokens_per_second", long: true },
   { name: "decode-at-4096", ours: ["--prompt", "0", "--depth", "4096"], key: "decode_tokens_per_second", long: true },
 ];
@@ -41,11 +43,17 @@ function run(command, args) {
 }
 
 let machine = {};
+const verificationRatios = []; // of ours: a step of eight tokens against a decode step
 function measureOurs(figure) {
   const generate = figure.ours.includes("--generate") ? [] : ["--generate", options.generate];
-  const args = ["bench", model, "--json", "--repeat", "1", "--threads", options.threads, ...figure.ours, ...generate];
+  const args = ["bench", model, "--json", "--repeat", figure.key === "verify" ? "8" : "1", "--threads", options.threads, ...figure.ours, ...generate];
   const result = run(millrace, args);
   machine = result.machine;
+  if (figure.key === "verify") {
+    const verification = result.verification[0];
+    verificationRatios.push(verification.ratio);
+    return verification.verify / verification.verify_seconds.median;
+  }
   return result.rows[0][figure.key].median;
 }
 
@@ -100,7 +108,11 @@ const table = [
       `${range(r.ratios, 2)} |`,
   ),
 ].join("\n");
-console.log(table);
+const verification = verificationRatios.length
+  ? `\nVerifying 8 tokens of one sequence costs Millrace ${median(verificationRatios).toFixed(2)} decode steps ` +
+    `(${range(verificationRatios, 2)}).`
+  : "";
+console.log(table + verification);
 
 if (options.out) {
   const machineLine =
@@ -114,7 +126,7 @@ if (options.out) {
     "",
     `Peer: ${description.peer}. ${description.rounds} rounds, the two taking turns; medians; ratios are taken round by round.`,
     "",
-    table,
+    table + verification.replace("\n", "\n\n"),
     "",
     `Command: \`make bench\` (\`node tests/peer/compare.mjs MILLRACE MODEL --rounds ${options.rounds}\`).`,
     "",

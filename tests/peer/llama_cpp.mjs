@@ -2,7 +2,7 @@
 // as its own bench tool measures. Prints one JSON object on stdout, keys as compare.mjs names the figures.
 //
 // usage: node llama_cpp.mjs MODEL THREADS GENERATE FIGURE[,FIGURE...]
-//   FIGURE: prefill-N, decode, decode-N-together, decode-at-N
+//   FIGURE: prefill-N, decode, verify-N, decode-N-together, decode-at-N
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 const [modelPath, threadsText, generateText, figuresText] = process.argv.slice(2);
@@ -43,6 +43,14 @@ class Context {
     }
   }
 
+  // `count` tokens of one sequence from `position`, logits of all.
+  async verify(count, position) {
+    this.raw.initBatch(count);
+    const tokens = Uint32Array.from({ length: count }, (_, i) => ((position + i) * 7 + 3) % vocabulary);
+    this.raw.addToBatch(0, position, tokens, Uint32Array.from({ length: count }, (_, i) => i));
+    await this.raw.decodeBatch();
+  }
+
   // One token for each of `sequences` at `position`.
   async step(sequences, position) {
     this.raw.initBatch(sequences);
@@ -77,6 +85,17 @@ async function decode(sequences, depth) {
   return rate;
 }
 
+// Tokens per second of steps of `count` tokens of one sequence.
+async function verify(count) {
+  const context = await Context.create(1, (generate + 2) * count);
+  await context.verify(count, 0); // warm-up
+  const rate = await timed(count * generate, async () => {
+    for (let i = 1; i <= generate; ++i) await context.verify(count, i * count);
+  });
+  await context.raw.dispose();
+  return rate;
+}
+
 async function prefill(count) {
   const context = await Context.create(1, count + 8);
   await context.prefill(0, Math.min(count, 64)); // warm-up
@@ -90,6 +109,7 @@ async function measure(figure) {
   let match;
   if (figure === "decode") return decode(1, 0);
   if ((match = figure.match(/^prefill-(\d+)$/))) return prefill(Number(match[1]));
+  if ((match = figure.match(/^verify-(\d+)$/))) return verify(Number(match[1]));
   if ((match = figure.match(/^decode-(\d+)-together$/))) return decode(Number(match[1]), 0);
   if ((match = figure.match(/^decode-at-(\d+)$/))) return decode(1, Number(match[1]));
   throw new Error(`unknown figure ${figure}`);

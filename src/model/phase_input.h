@@ -1,0 +1,57 @@
+// PhaseInput: the rows that one phase of the forward pass multiplies with its weights: normalised,
+// if the phase begins with a norm, and quantised.
+//
+// Few rows are prepared by every thread for itself when it takes its first piece of the phase,
+// which costs less than waiting for each other. Many rows are prepared once, shared out among the
+// threads, before the phase. A row's bits are the same either way: they depend on that row alone.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/matrix.h"
+#include "base/thread_pool.h"
+#include "nn_ops/nn_ops.h"
+#include "quantization/matmul.h"
+
+namespace millrace {
+
+class PhaseInput {
+ public:
+  PhaseInput(const NnKernels& nn, const MatMulKernels& matmul, ThreadPool& pool);
+
+  // The rows of x as they are; they must not change before the phase has ended.
+  void Set(MatrixView<const float> x) { Begin(x, {}, 0.0f); }
+  // The same, each row first normalised (RMS): x / sqrt(mean(x^2) + epsilon) * weight.
+  void SetNormalised(MatrixView<const float> x, std::span<const float> weight, float epsilon) {
+    Begin(x, weight, epsilon);
+  }
+
+  // For use as the `prepare` of ThreadPool::ParallelFor: the rows, ready for that thread to
+  // multiply.
+  const Activations& For(int thread);
+
+ private:
+  struct Prepared {
+    AlignedBuffer<float> normed;
+    Activations activations;
+  };
+
+  void Begin(MatrixView<const float> x, std::span<const float> weight, float epsilon);
+  void Reserve(Prepared& prepared);
+  void Prepare(Prepared& prepared, int64_t first_row, int64_t last_row);
+  bool IsRepeated() const;
+
+  const NnKernels& nn_;
+  const MatMulKernels& matmul_;
+  ThreadPool& pool_;
+  MatrixView<const float> x_;
+  std::span<const float> weight_;  // empty: without a norm
+  float epsilon_ = 0.0f;
+  Prepared shared_;
+  std::vector<Prepared> own_;  // per thread
+};
+
+}  // namespace millrace
