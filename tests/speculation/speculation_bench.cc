@@ -15,6 +15,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <thread>
 
 #include "embedded_model.h"
 #include "model/deepened_model.h"
@@ -33,7 +34,7 @@ struct Options {
   int32_t max_tokens = 48;
   double temperature = 0;
   std::vector<std::string> modes = {"off", "auto"};
-  int threads = 0;
+  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   bool random_arrival = false;
   bool victims = false;
 };
@@ -71,8 +72,7 @@ struct Setup {
 
 Result<Setup> Load(const Options& options) {
   Setup setup;
-  setup.pool =
-      std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : PhysicalCores());
+  setup.pool = std::make_unique<ThreadPool>(options.threads);
   ASSIGN_OR_RETURN(const GgufFile source, ParseGguf(EmbeddedTarget(), "embedded"));
   ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::FromGguf(source));
   setup.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer));
@@ -283,7 +283,8 @@ int main(int argc, char** argv) {
   app.add_option("--modes", options.modes,
                  "off, auto, lookup, suffix, draft; the first is the base")
       ->delimiter(',');
-  app.add_option("--threads", options.threads, "threads (default: one per physical core)");
+  app.add_option("--threads", options.threads, "threads (default: one per core)")
+      ->check(CLI::Range(1, 1024));
   app.add_flag("--random-arrival", options.random_arrival, "requests come 0 to 5 steps apart");
   app.add_flag("--adversary", options.victims,
                "the first request of each round runs beside repetitive ones");
