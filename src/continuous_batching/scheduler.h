@@ -62,8 +62,8 @@ struct SchedulerConfig {
   // that run are moved together where that makes room. Nobody is preempted and nothing is shared:
   // without a prefix tree only.
   KvLayout layout = KvLayout::kPaged;
-  // With a swap space, whether preempted sequences keep their blocks there. kMeasured: where copying
-  // them is quicker than computing them again.
+  // With a swap space, whether preempted sequences keep their blocks there. kMeasured: where
+  // copying them is quicker than computing them again.
   enum class SwapUse { kMeasured, kAlways };
   SwapUse swap_use = SwapUse::kMeasured;
 };

@@ -25,8 +25,7 @@ void Engine::State::Begin(LiveRequest&& request) {
   if (config.scheduler.layout == KvLayout::kContiguous) apart = std::exchange(request.forks, {});
   const RequestId id = request.id;
   const LiveRequest& begun = live.emplace(id, std::move(request)).first->second;
-  scheduler.Add(id, begun.timings.prompt_tokens, begun.max_length, UseOf(begun),
-                begun.terms);
+  scheduler.Add(id, begun.timings.prompt_tokens, begun.max_length, UseOf(begun), begun.terms);
   for (LiveRequest& fork : apart) Begin(std::move(fork));
 }
 

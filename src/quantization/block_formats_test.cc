@@ -1,6 +1,5 @@
 // Decoding against the shared fixtures: real blocks and the exact floats they mean.
 #include "quantization/block_formats.h"
-#include "tests/test_paths.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +8,8 @@
 #include <fstream>
 #include <string>
 #include <vector>
+
+#include "tests/test_paths.h"
 
 namespace millrace {
 namespace {
@@ -22,8 +23,7 @@ std::vector<std::byte> ReadBytes(const std::filesystem::path& path) {
 }
 
 TEST(BlockFormats, FixturesAreExact) {
-  const std::filesystem::path folder =
-      std::filesystem::path(SharedDir()) / "fixtures/quantization";
+  const std::filesystem::path folder = std::filesystem::path(SharedDir()) / "fixtures/quantization";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "shared fixtures are absent";
   for (const char* name : {"F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K",
                            "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"}) {

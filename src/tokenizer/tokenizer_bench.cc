@@ -6,8 +6,8 @@
 #include <string>
 
 #include "gguf/gguf.h"
-#include "tokenizer/tokenizer.h"
 #include "tests/test_paths.h"
+#include "tokenizer/tokenizer.h"
 
 namespace millrace {
 namespace {
