@@ -228,7 +228,8 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::IsMember({"off", "vllm"}));
   verb->add_flag("--debug-endpoints", flags->debug_endpoints,
-                 "GET /debug/timeline: what the last steps did, for drawing")
+                 "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
+                 "block is for, to be drawn")
       ->envname("MILLRACE_DEBUG_ENDPOINTS");
   verb->callback([flags, &exit_code] {
     if (const Status status = Serve(*flags); !status.ok()) exit_code = ReportError(status.error());

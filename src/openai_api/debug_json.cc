@@ -38,7 +38,37 @@ Json PartJson(const TimelinePart& part) {
   return json;
 }
 
+// A free block is {}: there are many.
+Json BlockJson(const KvBlockUse& block) {
+  Json json = Json::object();
+  if (block.holders > 0) json["holders"] = block.holders;
+  if (block.filled > 0) json["filled"] = block.filled;
+  if (block.cached) json["cached"] = true;
+  if (block.pinned) json["pinned"] = true;
+  for (const RequestId request : block.requests) json["requests"].push_back(request.value);
+  return json;
+}
+
 }  // namespace
+
+std::string KvMapJson(const KvMap& map, const std::map<RequestId, std::string>& names) {
+  Json json = {{"layout", map.layout == KvLayout::kPaged ? "paged" : "contiguous"},
+               {"block_tokens", kBlockTokens},
+               {"blocks", Json::array()}};
+  Json requests = Json::object();
+  for (const KvBlockUse& block : map.blocks) {
+    json["blocks"].push_back(BlockJson(block));
+    for (const RequestId request : block.requests) {
+      const auto name = names.find(request);
+      if (name != names.end()) requests[std::to_string(request.value)] = name->second;
+    }
+  }
+  json["requests"] = std::move(requests);
+  json["reserved_bytes"] = map.reserved_bytes;
+  if (map.resident_bytes) json["resident_bytes"] = *map.resident_bytes;
+  if (map.huge_page_bytes) json["huge_page_bytes"] = *map.huge_page_bytes;
+  return Dump(json);
+}
 
 std::string TimelineJson(std::span<const TimelineStep> steps, TimePoint start, TimePoint now,
                          const std::map<RequestId, std::string>& names) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/timeline.h"
+#include "paged_kv/kv_map.h"
 
 namespace millrace {
 
@@ -14,5 +15,9 @@ namespace millrace {
 // they are known; those that the steps do not mention are left out.
 std::string TimelineJson(std::span<const TimelineStep> steps, TimePoint start, TimePoint now,
                          const std::map<RequestId, std::string>& names);
+
+// {"layout", "block_tokens", "blocks": [{"holders", "filled", ...}], "requests", "reserved_bytes",
+// ...}: the blocks by id; a free one is {}.
+std::string KvMapJson(const KvMap& map, const std::map<RequestId, std::string>& names);
 
 }  // namespace millrace

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <future>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -29,6 +32,8 @@ std::optional<size_t> QueryNumber(std::string_view query, std::string_view name,
   return otherwise;
 }
 
+constexpr std::chrono::seconds kMapPatience{5};
+
 }  // namespace
 
 void HandleTimeline(const ContextPointer& context, const HttpRequest& request) {
@@ -42,6 +47,18 @@ void HandleTimeline(const ContextPointer& context, const HttpRequest& request) {
   const auto last = shared.model.engine->LastSteps(*steps);
   context->Reply(JsonResponse(
       200, TimelineJson(last, shared.started, shared.clock.Now(), shared.names.All())));
+}
+
+// The engine's thread only takes the picture; a thread of its own makes the JSON of it.
+void HandleKvMap(const ContextPointer& context, const HttpRequest&) {
+  auto taken = std::make_shared<std::promise<KvMap>>();
+  std::future<KvMap> map = taken->get_future();
+  context->shared().model.engine->InspectKv([taken](const KvMap& now) { taken->set_value(now); });
+  if (map.wait_for(kMapPatience) != std::future_status::ready) {
+    return context->Refuse(
+        ToApiError({"The engine is busy with a long step: try again.", ErrorKind::kExhausted}));
+  }
+  context->Reply(JsonResponse(200, KvMapJson(map.get(), context->shared().names.All())));
 }
 
 }  // namespace millrace::server_internal

@@ -48,9 +48,30 @@ TEST_F(DebugEndpointsTest, TimelineShowsEachRequestsPart) {
   EXPECT_EQ(client.Get("/debug/timeline?steps=").status, 400);
 }
 
+TEST_F(DebugEndpointsTest, KvMapShowsWhoHasWhat) {
+  StartDebugServer();
+  const ClientResponse idle = TestClient(port()).Get("/debug/kv");
+  ASSERT_EQ(idle.status, 200) << idle.body;
+  const json before = json::parse(idle.body);
+  EXPECT_EQ(before["layout"], "paged");
+  ASSERT_EQ(before["blocks"].size(), 4096u);
+  for (const json& block : before["blocks"]) EXPECT_EQ(block, json::object());
+  json request = Chat(1);
+  ASSERT_EQ(Post(kChatPath, request).status, 200);  // leaves a block to the prefix cache
+  const json after = json::parse(TestClient(port()).Get("/debug/kv").body);
+  int used = 0;
+  for (const json& block : after["blocks"]) {
+    if (block.empty()) continue;
+    ++used;
+    EXPECT_EQ(block, (json{{"holders", 1}, {"filled", 3}, {"cached", true}}));
+  }
+  EXPECT_EQ(used, 1);
+}
+
 TEST_F(DebugEndpointsTest, AreOffByDefault) {
   StartServer();
   EXPECT_EQ(TestClient(port()).Get("/debug/timeline").status, 404);
+  EXPECT_EQ(TestClient(port()).Get("/debug/kv").status, 404);
 }
 
 TEST_F(DebugEndpointsTest, NeedAKey) {

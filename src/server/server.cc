@@ -237,6 +237,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     add("GET", "/metrics", HandleMetrics, Access::kKeys, Thread::kIo);
     if (shared->config.debug_endpoints) {
       add("GET", "/debug/timeline", HandleTimeline, Access::kKeys, Thread::kWorker);
+      add("GET", "/debug/kv", HandleKvMap, Access::kKeys, Thread::kWorker);
     }
     add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
     add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
