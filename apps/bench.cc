@@ -15,6 +15,7 @@
 #include "base/cgroup.h"
 #include "base/rng.h"
 #include "gguf/writer.h"
+#include "model/deepened_model.h"
 #include "model/random_model.h"
 #include "model_loading.h"
 #include "quantization/machine_speed.h"
@@ -29,6 +30,7 @@ struct BenchFlags {
   std::string shape;            // a random model of this shape instead of a file
   std::string type = "Q4_K_M";  // of its weights
   std::string save;             // where to leave it
+  int32_t deepen = 1;           // times as many layers, for the same function
   std::vector<int32_t> prompts = {512};
   int32_t generate = 32;
   std::vector<int32_t> batches = {1};
@@ -360,12 +362,31 @@ Result<TemporaryFile> WriteRandomModel(const BenchFlags& flags, ModelFlags& mode
   return TemporaryFile(flags.save.empty() ? path : std::string());
 }
 
+// Writes the model with so many times its layers, and has the flags load that.
+Result<TemporaryFile> WriteDeepenedModel(const BenchFlags& flags, ModelFlags& model_flags) {
+  ASSIGN_OR_RETURN(const MappedGguf source, OpenModelFile(model_flags));
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+  if (error) return Error{"there is no folder for temporary files: set TMPDIR"};
+  const std::string name = "millrace-deepened-" + std::to_string(getpid()) + ".gguf";
+  GgufWriter writer;
+  RETURN_IF_ERROR(AddDeepenedModel(source.file(), flags.deepen, writer));
+  RETURN_IF_ERROR(writer.WriteTo((folder / name).string()));
+  model_flags.model = (folder / name).string();
+  return TemporaryFile(model_flags.model);
+}
+
 Status RunBench(const BenchFlags& flags) {
   ModelFlags model_flags = flags.model;
   std::optional<TemporaryFile> temporary;
   if (!flags.shape.empty()) {
     ASSIGN_OR_RETURN(TemporaryFile written, WriteRandomModel(flags, model_flags));
     temporary.emplace(std::move(written));
+  }
+  std::optional<TemporaryFile> deepened;
+  if (flags.deepen > 1) {
+    ASSIGN_OR_RETURN(TemporaryFile written, WriteDeepenedModel(flags, model_flags));
+    deepened.emplace(std::move(written));
   }
   const int32_t prompt = *std::max_element(flags.prompts.begin(), flags.prompts.end());
   const int32_t depth = *std::max_element(flags.depths.begin(), flags.depths.end());
@@ -420,6 +441,11 @@ void AddBenchVerb(CLI::App& app, int& exit_code) {
   verb->add_option("--type", flags->type, "with --shape: Q4_K_M, Q5_K_M, Q8_0, F16, ...")
       ->capture_default_str();
   verb->add_option("--save", flags->save, "with --shape: keep the model in this file");
+  verb->add_option("--deepen", flags->deepen,
+                   "so many times the model's layers, of which the added ones change nothing: the "
+                   "same function at that many times the price")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000));
   verb->add_option("--prompt", flags->prompts, "prompt lengths, such as 512,4096")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 22));

@@ -275,6 +275,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
                  " tokens, but the embedding holds " + std::to_string(loaded.info.vocab_size)};
   }
   if (!flags.prefix_cache_dir.empty()) loaded.kv_identity = KvIdentity(*mapped, flags, loaded);
+  RETURN_IF_ERROR(LoadDraft(flags, options, loaded));
   loaded.id = flags.model.empty() ? loaded.info.name : NameFromPath(flags.model);
   return loaded;
 }
@@ -284,7 +285,10 @@ Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded) {
   if (!flags.kv_memory.empty()) {
     ASSIGN_OR_RETURN(budget, ParseKvBudget(flags.kv_memory));
   }
-  return PlanKv(budget, {.block_bytes = KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type),
+  int64_t block_bytes = KvStore::BlockBytes(loaded.info.kv_shape, loaded.kv_type);
+  // Every block has a twin in the draft model's store.
+  if (loaded.draft) block_bytes += KvStore::BlockBytes(loaded.draft_info.kv_shape, loaded.kv_type);
+  return PlanKv(budget, {.block_bytes = block_bytes,
                          .context_length = flags.context > 0 ? flags.context
                                                              : std::min(loaded.info.context_length,
                                                                         kDefaultContext),
@@ -313,10 +317,21 @@ Result<std::unique_ptr<Engine>> MakeEngine(const ModelFlags& flags, LoadedModel&
     config.scheduler.layout = KvLayout::kContiguous;
     config.prefix_cache = false;
   }
+  ASSIGN_OR_RETURN(config.speculation.mode, ParseSpeculation(flags.speculate));
+  config.speculation.max_draft = flags.max_draft;
+  config.speculation.measure_at_start = true;
+  std::unique_ptr<DraftModel> draft;
+  if (loaded.draft) {
+    ASSIGN_OR_RETURN(KvStore draft_kv,
+                     KvStore::Create(loaded.draft_info.kv_shape, loaded.kv_type, plan.blocks));
+    const int32_t context = std::min(loaded.draft_info.context_length, plan.context_length);
+    draft = std::make_unique<DraftModel>(DraftModel{
+        .model = std::move(loaded.draft), .kv = std::move(draft_kv), .context_length = context});
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<DiskTier> disk, OpenDiskTier(flags, loaded));
   ASSIGN_OR_RETURN(std::optional<KvStore> swap, MakeSwap(flags, loaded));
   return std::make_unique<Engine>(config, std::move(loaded.model), std::move(kv), Clock(),
-                                  std::move(disk), std::move(swap));
+                                  std::move(disk), std::move(swap), std::move(draft));
 }
 
 }  // namespace millrace

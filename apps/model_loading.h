@@ -48,6 +48,9 @@ struct ModelFlags {
   std::string prefix_cache_dir;                    // empty: cached blocks are kept in memory only
   uint64_t prefix_cache_disk = uint64_t{8} << 30;  // bytes that the directory may take
   std::string prefix_cache_disk_use = "measured";
+  std::string speculate = "off";
+  std::string draft;  // a GGUF file; empty: the embedded one, for the embedded model
+  int32_t max_draft = 12;
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.
@@ -58,6 +61,8 @@ void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
 void AddBatchingFlag(CLI::App& verb, ModelFlags& flags);
 // --prefix-cache and its directory, for the verbs that run an engine.
 void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags);
+// --speculate, --draft and --max-draft, for the verbs that run an engine.
+void AddSpeculationFlags(CLI::App& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags);
@@ -78,11 +83,18 @@ struct LoadedModel {
   int32_t max_positions = 0;  // of a sequence
   // What keys and values depend on beside the tokens; only where the flags name a cache directory.
   std::string kv_identity;
+  // The model that drafts for it, where the flags ask for one; moved into the engine, too.
+  std::unique_ptr<Transformer> draft;
+  ModelInfo draft_info;
 };
 
 // Loads with a progress line on stderr where that is a terminal. The file is unmapped afterwards,
 // unless --weights mapped keeps it.
 Result<LoadedModel> LoadModel(const ModelFlags& flags);
+
+// Loads the draft model that the flags name, or the embedded one for the embedded model, where
+// speculation may use it. Refused: a vocabulary that is not the target's.
+Status LoadDraft(const ModelFlags& flags, const TransformerOptions& options, LoadedModel& loaded);
 
 // How long a sequence may be and how many blocks there are.
 Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded);

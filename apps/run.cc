@@ -44,6 +44,9 @@ nlohmann::ordered_json TimingsJson(const RequestTimings& t) {
   return {{"prompt_tokens", t.prompt_tokens},
           {"output_tokens", t.output_tokens},
           {"cached_tokens", t.cached_tokens},
+          {"drafted_tokens", t.drafted_tokens},
+          {"accepted_tokens", t.accepted_tokens},
+          {"speculation_saved_ms", Milliseconds(t.speculation_saved)},
           {"queued_ms", Milliseconds(t.queued)},
           {"prefill_ms", Milliseconds(t.prefill)},
           {"decode_ms", Milliseconds(t.decode)},
@@ -175,6 +178,7 @@ void AddRunVerb(CLI::App& app, int& exit_code) {
   auto* verb = app.add_subcommand("run", "Generate text on the terminal; without a prompt, a chat");
   AddModelFlags(*verb, flags->model);
   AddPrefixCacheFlags(*verb, flags->model);
+  AddSpeculationFlags(*verb, flags->model);
   verb->add_option("prompt", flags->prompt,
                    "the prompt; - reads standard input; without one, a chat");
   verb->add_option("--tokens", flags->tokens, "the prompt as token ids, such as 1,2,3");

@@ -173,6 +173,7 @@ void AddServeVerb(CLI::App& app, int& exit_code) {
   AddModelFlags(*verb, flags->model);
   AddBatchingFlag(*verb, flags->model);
   AddPrefixCacheFlags(*verb, flags->model);
+  AddSpeculationFlags(*verb, flags->model);
   verb->add_option("--host", flags->host, "IP address to listen on")
       ->envname("MILLRACE_HOST")
       ->capture_default_str();

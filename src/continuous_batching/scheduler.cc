@@ -21,6 +21,7 @@ Status Validate(const SchedulerConfig& config) {
     }
   }
   const std::pair<std::string_view, int32_t> bounds[] = {{"max_overtakes", config.max_overtakes},
+                                                         {"max_draft", config.max_draft},
                                                          {"max_passes", config.max_passes}};
   for (const auto& [name, value] : bounds) {
     if (value < 0) {
@@ -86,6 +87,7 @@ StepPlan Scheduler::PlanStep() {
   SecureNextTokens(plan);
   PlanRunning(plan, room);
   if (plan.preempted.empty()) Admit(plan, room);
+  GiveDraftRoom(plan, room);
   CHECK(!plan.slices.empty() || sequences_.empty());
   return plan;
 }
@@ -172,9 +174,39 @@ void Scheduler::PlanSlice(Sequence& sequence, StepPlan& plan, Room& room) {
   const bool decodes = sequence.pending() == 1;
   const int32_t end = sequence.computed + count;
   CHECK(Cover(sequence, end));
-  plan.slices.push_back({sequence.request, sequence.computed, count, end == sequence.length});
+  plan.slices.push_back({.request = sequence.request,
+                         .first = sequence.computed,
+                         .count = count,
+                         .samples = end == sequence.length});
   room.rows -= count;
   room.prefill = std::min(room.rows, decodes ? room.prefill : room.prefill - count);
+}
+
+// Of the rows that are left, the same number for every decoding sequence, so that none drafts at
+// another's cost.
+void Scheduler::GiveDraftRoom(StepPlan& plan, const Room& room) const {
+  if (config_.max_draft == 0) return;
+  const auto decodes = [](const Slice& slice) { return slice.samples && slice.count == 1; };
+  const auto decoding = std::count_if(plan.slices.begin(), plan.slices.end(), decodes);
+  if (decoding == 0) return;
+  const auto each = std::min(config_.max_draft, room.rows / static_cast<int32_t>(decoding));
+  for (Slice& slice : plan.slices) {
+    if (!decodes(slice)) continue;
+    const Sequence& sequence = sequences_.at(slice.request);
+    // One token comes in any case.
+    slice.draft_room = std::clamp(sequence.max_length - sequence.length - 1, 0, each);
+  }
+}
+
+int32_t Scheduler::ReserveDraft(Slice& slice, int32_t wanted) {
+  const auto node = sequences_.find(slice.request);
+  CHECK(node != sequences_.end() && wanted <= slice.draft_room);
+  Sequence& sequence = node->second;
+  if (!Cover(sequence, sequence.length + wanted)) {
+    wanted = std::min(wanted, sequence.covered() - sequence.length);
+  }
+  slice.drafted = wanted;
+  return wanted;
 }
 
 // Gives the sequence blocks for its first `tokens` tokens; false, and nothing taken, where there
@@ -207,10 +239,16 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) 
     Sequence& sequence = node->second;
     CHECK(sequence.computed == slice.first);
     CHECK(slice.samples ? appended[i] >= 1 : appended[i] == 0);
-    sequence.computed += slice.count;
+    CHECK(appended[i] <= 1 + slice.drafted);
+    sequence.computed += slice.count + std::max(appended[i] - 1, 0);
     sequence.length += appended[i];
     waiting_.Generated(sequence.request, appended[i]);
     CHECK(sequence.length <= sequence.max_length);
+    while (slice.drafted > 0 && !is_contiguous() &&
+           sequence.blocks.size() > static_cast<size_t>(BlocksFor(sequence.length))) {
+      sequence.blocks.pop_back();
+      sequence.block_table.pop_back();
+    }
     // After a chunk the part of a block, too: those who wait for it begin like this one, and may
     // end there. While decoding, blocks as they become full.
     const bool block_is_full = sequence.computed / kBlockTokens > sequence.cursor.blocks;
@@ -225,7 +263,7 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const int32_t> appended) 
 void Scheduler::Observe(const StepPlan& plan, Duration took) {
   int32_t decode_rows = 0, prefill_rows = 0;
   for (const Slice& slice : plan.slices) {
-    (slice.samples && slice.count == 1 ? decode_rows : prefill_rows) += slice.count;
+    (slice.samples && slice.count == 1 ? decode_rows : prefill_rows) += slice.count + slice.drafted;
   }
   cost_.Observe(decode_rows, prefill_rows, took);
 }

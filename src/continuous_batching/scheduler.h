@@ -47,6 +47,9 @@ struct SchedulerConfig {
   int32_t max_running = 64;       // sequences in a batch
   int32_t max_step_tokens = 512;  // rows of a step: decode rows first, then prefill chunks
   int32_t max_chunk = 512;        // prefill tokens of one sequence in one step
+  // Drafted tokens of one decoding sequence in one step. They get the rows that decode and prefill
+  // leave, each sequence the same number at most.
+  int32_t max_draft = 0;
   // With a prefix tree, of the first `reorder_window` waiting sequences the one with the longest
   // cached prefix is admitted first, but nobody is overtaken more than `max_overtakes` times.
   int32_t reorder_window = 8;
@@ -91,6 +94,9 @@ struct Slice {
   int32_t count = 0;
   // The slice reaches the sequence's last known token: its last row's logits give the next.
   bool samples = false;
+  // Rows of drafted tokens that may follow it (ReserveDraft), and those that do.
+  int32_t draft_room = 0;
+  int32_t drafted = 0;
 
   friend bool operator==(const Slice&, const Slice&) = default;
 };
@@ -176,8 +182,14 @@ class Scheduler {
   //   come first; they neither wait nor are overtaken.
   // The plan is empty only when the scheduler is. Every plan must be given to Commit.
   StepPlan PlanStep();
+  // Blocks for `wanted` drafted tokens behind the slice's last, at most its draft_room: how many of
+  // them it got (and slice.drafted is). Takes free blocks and cached ones that nobody uses, and
+  // preempts nobody. Before Commit, the caller may lower slice.drafted.
+  int32_t ReserveDraft(Slice& slice, int32_t wanted);
   // What the step did: every slice of `plan` was computed. `appended[i]` tokens were added to the
-  // sequence of slice i (0 where it did not sample, at least 1 where it did); call Remove for
+  // sequence of slice i (0 where it did not sample, at least 1 where it did; all but the last of
+  // them were drafted, so that their keys and values are in the blocks); blocks for drafts that
+  // were not right are given back. Call Remove for
   // sequences that ended, before or after (after, so that the tree learns what the step computed).
   // Slices of removed sequences are ignored.
   void Commit(const StepPlan& plan, std::span<const int32_t> appended);
@@ -249,6 +261,7 @@ class Scheduler {
   void PlanRunning(StepPlan& plan, Room& room);
   void PlanSlice(Sequence& sequence, StepPlan& plan, Room& room);
   int32_t ChunkOf(const Sequence& sequence, const Room& room) const;
+  void GiveDraftRoom(StepPlan& plan, const Room& room) const;
   bool Cover(Sequence& sequence, int32_t tokens);
   void Release(Sequence& sequence);
   // Makes what `sequence` has computed known to the tree.

@@ -31,6 +31,7 @@ class World {
         config_({.max_running = Below(8) + 1,
                  .max_step_tokens = Below(100) + 1,
                  .max_chunk = Below(70) + 1,
+                 .max_draft = Below(2) * Below(17),
                  .batching = Below(6) == 0 ? Batching::kStatic : Batching::kContinuous}),
         swap_(Below(blocks) + 1),
         swaps_(Below(3) > 0),
@@ -69,9 +70,10 @@ class World {
 
   void Step() {
     EndOverdue();
-    const StepPlan plan = scheduler_.PlanStep();
+    StepPlan plan = scheduler_.PlanStep();
     CheckPlan(plan);
     CopyAndWrite(plan);
+    Draft(plan);
     if (::testing::Test::HasFatalFailure()) return;
     std::vector<int32_t> appended(plan.slices.size(), 0);
     std::vector<RequestId> finished;
@@ -80,8 +82,11 @@ class World {
       Known& known = known_.at(slice.request);
       known.computed += slice.count;
       if (!slice.samples) continue;
-      appended[i] = 1;
-      if (++known.length == known.max_length || Below(300) == 0) finished.push_back(slice.request);
+      const int32_t accepted = Below(slice.drafted + 1);
+      appended[i] = 1 + accepted;
+      known.computed += accepted;
+      known.length += appended[i];
+      if (known.length == known.max_length || Below(300) == 0) finished.push_back(slice.request);
     }
     now_ += Duration(Below(50));
     if (Below(4) == 0) scheduler_.Observe(plan, Duration(Below(50)));
@@ -94,6 +99,8 @@ class World {
     swapped_this_step_ = false;
     CheckPool();
   }
+
+  int64_t drafted() const { return drafted_; }
 
  private:
   static constexpr std::pair<int64_t, int32_t> kNothing = {-1, 0};
@@ -131,6 +138,32 @@ class World {
         ASSERT_EQ(block, own);
       }
     }
+  }
+
+  void Draft(StepPlan& plan) {
+    int32_t rows = 0;
+    for (Slice& slice : plan.slices) {
+      rows += slice.count + slice.draft_room;
+      if (slice.draft_room == 0) continue;
+      const Known& known = known_.at(slice.request);
+      ASSERT_TRUE(slice.samples && slice.count == 1);
+      ASSERT_LT(known.length + slice.draft_room, known.max_length);
+      const int32_t wanted = Below(slice.draft_room + 1);
+      const int32_t got = scheduler_.ReserveDraft(slice, wanted);
+      ASSERT_LE(got, wanted);
+      ASSERT_GE(static_cast<int32_t>(scheduler_.BlockTable(slice.request).size()) * kBlockTokens,
+                known.length + got);
+      if (got > 0) slice.drafted = got - Below(2);  // the drafter may have less
+      drafted_ += slice.drafted;
+      // Blocks that the draft is the first to write to.
+      const auto table = scheduler_.BlockTable(slice.request);
+      for (int32_t i = BlocksFor(known.length); i < BlocksFor(known.length + slice.drafted); ++i) {
+        memory_.at(static_cast<size_t>(table[static_cast<size_t>(i)].value)) = {slice.request.value,
+                                                                                i};
+      }
+    }
+    ASSERT_LE(rows, config_.max_step_tokens);
+    CheckPool();
   }
 
   void End(RequestId id) {
@@ -232,6 +265,7 @@ class World {
   int64_t swapped_in_ = 0;
   int64_t expired_ = 0;
   bool swapped_this_step_ = false;  // between PlanStep and Commit
+  int64_t drafted_ = 0;
   int32_t steps_without_end_ = 0;
 };
 
@@ -242,6 +276,7 @@ TEST(SchedulerPropertyTest, HundredThousandRandomOperations) {
   int64_t ended = 0;
   int64_t swapped_in = 0;
   int64_t expired = 0;
+  int64_t drafted = 0;
   for (int32_t i = 0; i < kWorlds; ++i) {
     const int32_t blocks = 4 + i * 60 / (kWorlds - 1);  // 4 to 64
     World world(static_cast<uint64_t>(i), blocks);
@@ -269,12 +304,14 @@ TEST(SchedulerPropertyTest, HundredThousandRandomOperations) {
     ended += world.ended();
     swapped_in += world.swapped_in();
     expired += world.expired();
+    drafted += world.drafted();
   }
   // The test is worth something only if it went where it hurts.
   EXPECT_GT(preemptions, 500);
   EXPECT_GT(ended, 2000);
   EXPECT_GT(swapped_in, 300);
   EXPECT_GT(expired, 300);
+  EXPECT_GT(drafted, 10'000);
 }
 
 }  // namespace

@@ -175,12 +175,61 @@ TEST(SchedulerTest, CommitIgnoresRemovedSequences) {
 
 TEST(SchedulerTest, SeveralTokensMayBeAppended) {
   BlockPool pool(8);
-  Scheduler scheduler({}, pool);
-  scheduler.Add(RequestId(1), 3, 50);
-  const StepPlan plan = scheduler.PlanStep();
-  const std::vector<int32_t> appended = {4};
-  scheduler.Commit(plan, appended);
-  EXPECT_THAT(RunStep(scheduler).slices, ElementsAre(LastChunk(1, 3, 4)));
+  Scheduler scheduler({.max_draft = 6}, pool);
+  scheduler.Add(RequestId(1), 30, 50);
+  RunStep(scheduler);
+  StepPlan plan = scheduler.PlanStep();
+  ASSERT_EQ(plan.slices[0].draft_room, 6);
+  EXPECT_EQ(scheduler.ReserveDraft(plan.slices[0], 5), 5);
+  EXPECT_EQ(pool.held(), 2);  // position 32 and on
+  scheduler.Commit(plan, std::vector<int32_t>{4});
+  // Three of the drafted tokens are computed, the fourth token is not.
+  plan = RunStep(scheduler);
+  EXPECT_EQ(plan.slices[0].first, 34);
+  EXPECT_EQ(plan.slices[0].count, 1);
+}
+
+TEST(SchedulerTest, BlocksOfDraftsThatWereWrongAreGivenBack) {
+  BlockPool pool(8);
+  Scheduler scheduler({.max_draft = 8}, pool);
+  scheduler.Add(RequestId(1), 28, 100);
+  RunStep(scheduler);
+  StepPlan plan = scheduler.PlanStep();
+  EXPECT_EQ(scheduler.ReserveDraft(plan.slices[0], 8), 8);
+  EXPECT_EQ(pool.held(), 2);
+  scheduler.Commit(plan, std::vector<int32_t>{1});
+  EXPECT_EQ(pool.held(), 1);
+  EXPECT_EQ(scheduler.BlockTable(RequestId(1)).size(), 1u);
+}
+
+TEST(SchedulerTest, DraftsShareTheRowsThatAreLeftAndPreemptNobody) {
+  BlockPool pool(4);
+  Scheduler scheduler({.max_step_tokens = 10, .max_chunk = 32, .max_draft = 16}, pool);
+  scheduler.Add(RequestId(1), 5, 40);
+  scheduler.Add(RequestId(2), 5, 40);
+  RunStep(scheduler);
+  StepPlan plan = scheduler.PlanStep();
+  ASSERT_EQ(plan.slices.size(), 2u);
+  const auto taken = pool.TryAcquire(1);    // so that one is left
+  EXPECT_EQ(plan.slices[0].draft_room, 4);  // of eight rows
+  EXPECT_EQ(plan.slices[1].draft_room, 4);
+  scheduler.Commit(plan, std::vector<int32_t>{1, 1});
+
+  for (int i = 0; i < 22; ++i) RunStep(scheduler);  // both know 29 tokens
+  plan = scheduler.PlanStep();
+  EXPECT_EQ(scheduler.ReserveDraft(plan.slices[0], 4), 4);  // takes the last block
+  EXPECT_EQ(scheduler.ReserveDraft(plan.slices[1], 4), 3);
+  EXPECT_EQ(plan.slices[1].drafted, 3);
+  scheduler.Commit(plan, std::vector<int32_t>{1, 1});
+  EXPECT_EQ(scheduler.running(), 2);
+}
+
+TEST(SchedulerTest, NoDraftReachesBeyondTheLongestLength) {
+  BlockPool pool(8);
+  Scheduler scheduler({.max_draft = 16}, pool);
+  scheduler.Add(RequestId(1), 10, 14);
+  RunStep(scheduler);
+  EXPECT_EQ(scheduler.PlanStep().slices[0].draft_room, 2);  // and the token that follows
 }
 
 TEST(SchedulerTest, AStaticBatchRunsUntilItsLastMemberEnds) {

@@ -48,7 +48,7 @@ Status CheckLength(size_t prompt_tokens, int32_t context_length, int32_t longest
 }
 
 LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t vocab_size,
-                    TimePoint now) {
+                    Speculation default_speculation, TimePoint now) {
   const auto prompt_tokens = static_cast<int32_t>(request.prompt.size());
   LiveRequest live{
       .id = {},
@@ -65,6 +65,8 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
                 .priority = request.priority,
                 .deadline =
                     request.time_limit ? std::optional(now + *request.time_limit) : std::nullopt},
+      .speculate = request.speculate.value_or(default_speculation),
+      .explain = request.explain,
       .arrival = now,
       .first_scheduled = {},
       .first_token = {},
@@ -76,11 +78,14 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
 
 // The first of the forks; the others are its own.
 LiveRequest MakeLive(Request&& request, std::vector<Engine::Fork>&& forks, int32_t longest,
-                     int32_t vocab_size, TimePoint now) {
-  LiveRequest first = MakeOne(request, std::move(forks[0]), longest, vocab_size, now);
+                     int32_t vocab_size, Speculation default_speculation, TimePoint now) {
+  const auto one = [&](Engine::Fork& fork) {
+    return MakeOne(request, std::move(fork), longest, vocab_size, default_speculation, now);
+  };
+  LiveRequest first = one(forks[0]);
   first.queued_tokens = first.timings.prompt_tokens;
   for (size_t i = 1; i < forks.size(); ++i) {
-    first.forks.push_back(MakeOne(request, std::move(forks[i]), longest, vocab_size, now));
+    first.forks.push_back(one(forks[i]));
   }
   return first;
 }
@@ -105,6 +110,7 @@ std::string_view NameOf(FinishReason reason) {
 
 Status Validate(const EngineConfig& config) {
   RETURN_IF_ERROR(Validate(config.scheduler));
+  RETURN_IF_ERROR(Validate(config.speculation));
   if (config.scheduler.layout == KvLayout::kContiguous && config.prefix_cache) {
     return Error{
         "Contiguous KV memory cannot be shared, so it has no prefix cache: turn the cache off, or "
@@ -124,9 +130,10 @@ Status Validate(const EngineConfig& config) {
 }
 
 Engine::Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv, Clock clock,
-               std::unique_ptr<DiskTier> disk, std::optional<KvStore> swap)
+               std::unique_ptr<DiskTier> disk, std::optional<KvStore> swap,
+               std::unique_ptr<DraftModel> draft)
     : state_(std::make_unique<State>(config, std::move(model), std::move(kv), std::move(clock),
-                                     std::move(disk), std::move(swap))) {}
+                                     std::move(disk), std::move(swap), std::move(draft))) {}
 
 Engine::~Engine() {
   Stop();
@@ -147,9 +154,15 @@ Result<std::vector<RequestId>> Engine::SubmitForks(Request request, std::vector<
   State& s = *state_;
   const int32_t vocab_size = s.model->info().vocab_size;
   RETURN_IF_ERROR(CheckRequest(request, forks, vocab_size));
+  if (request.speculate == Speculation::kDraft && s.speculator.active() &&
+      !s.speculator.has_draft_model()) {
+    return Error{
+        "Speculation 'draft' needs a draft model, and this server has none: choose auto, "
+        "off, lookup or suffix."};
+  }
   RETURN_IF_ERROR(CheckLength(request.prompt.size(), s.config.context_length, s.longest));
-  LiveRequest live =
-      MakeLive(std::move(request), std::move(forks), s.longest, vocab_size, s.clock.Now());
+  LiveRequest live = MakeLive(std::move(request), std::move(forks), s.longest, vocab_size,
+                              s.config.speculation.mode, s.clock.Now());
   const int32_t prompt_tokens = live.timings.prompt_tokens;
   const int32_t answers = State::CountWithForks(live);
 
@@ -187,14 +200,16 @@ bool Engine::Step() {
   s.EndOverdue();
   s.RestoreFromDisk();
   TimePoint begun = s.clock.Now();
-  const StepPlan plan = s.PlanStep();
+  StepPlan plan = s.PlanStep();
   if (!plan.slices.empty()) {
     begun += s.Swap(plan);  // what it takes is not what the rows take
+    s.Draft(plan);
     s.MakeBatch(plan);
     const MatrixView<const float> logits = s.model->Forward(s.batch, s.kv);
-    s.Sample(plan, logits);
+    s.Verify(plan, logits);
     s.Commit(plan);
     s.NoteParts(plan);
+    s.AccountForDrafts();
     s.PublishStats();  // before the events: who has seen its finish is no longer counted as running
     s.Emit();
     const TimePoint ended = s.clock.Now();

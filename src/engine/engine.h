@@ -1,9 +1,10 @@
 // Engine: one thread that owns all mutable state of generation and moves it forward a step at a
 // time.
 //
-// The straight line of Step(): admit inbox -> PlanStep -> MakeBatch -> Forward -> Sample -> Commit
-// -> emit. Invariant: every accepted request ends in exactly one finish event; blocks held ==
-// blocks of live sequences and of the prefix cache, which gives its own up where they are needed.
+// The straight line of Step(): admit inbox -> PlanStep -> Draft -> MakeBatch -> Forward -> Verify
+// -> Commit -> emit. Invariant: every accepted request ends in exactly one finish event; blocks
+// held == blocks of live sequences and of the prefix cache, which gives its own up where they are
+// needed.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,8 @@
 #include "paged_kv/kv_map.h"
 #include "paged_kv/kv_store.h"
 #include "prefix_cache/disk_tier.h"
+#include "speculative_decoding/model_drafter.h"
+#include "speculative_decoding/speculation.h"
 
 namespace millrace {
 
@@ -30,6 +33,7 @@ struct EngineConfig {
   int32_t max_queued_requests = 256;  // waiting, not running
   int64_t max_queued_tokens = 1'000'000;
   bool prefix_cache = true;
+  SpeculationConfig speculation = {};
   // With a disk tier: whether blocks are kept there and loaded. kMeasured: where loading one took
   // less time at the start than computing one.
   enum class DiskUse { kMeasured, kAlways };
@@ -70,6 +74,7 @@ struct EngineStats {
   int64_t swapped_in = 0;      // and back
   Duration swap_block_copy{};  // of one block, as measured lately
   int64_t expired = 0;         // requests that ended with kDeadline
+  SpeculationStats speculation;
 };
 
 class Engine {
@@ -78,10 +83,11 @@ class Engine {
   // kv.blocks() is the capacity of the block pool; `kv` must have the model's shape. `clock` is
   // read by several threads. `disk`: where cached blocks go on eviction and at the end, and come
   // back from; its blocks are of kv's size. `swap`: memory of the same shape and type for copies of
-  // preempted requests' blocks, used where that is quicker than computing them again.
+  // preempted requests' blocks, used where that is quicker than computing them again. `draft`: the
+  // draft model, whose store has as many blocks as `kv`.
   Engine(const EngineConfig& config, std::unique_ptr<Model> model, KvStore kv,
          Clock clock = Clock(), std::unique_ptr<DiskTier> disk = nullptr,
-         std::optional<KvStore> swap = std::nullopt);
+         std::optional<KvStore> swap = std::nullopt, std::unique_ptr<DraftModel> draft = nullptr);
   // Like Stop: requests that are left get their finish events. Then what the prefix cache holds is
   // written to the disk tier. Run must have returned.
   ~Engine();

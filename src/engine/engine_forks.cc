@@ -29,8 +29,8 @@ void Engine::State::Begin(LiveRequest&& request) {
   for (LiveRequest& fork : apart) Begin(std::move(fork));
 }
 
-// The prompt of `parent` is computed, and `logits` is the row behind it.
-void Engine::State::BeginForks(LiveRequest& parent, std::span<const float> logits, TimePoint now) {
+// The prompt of `parent` is computed, and `row` of logits is the one behind it.
+void Engine::State::BeginForks(LiveRequest& parent, MatrixView<const float> row, TimePoint now) {
   for (LiveRequest& waiting : std::exchange(parent.forks, {})) {
     const RequestId id = waiting.id;
     LiveRequest& fork = live.emplace(id, std::move(waiting)).first->second;
@@ -38,7 +38,7 @@ void Engine::State::BeginForks(LiveRequest& parent, std::span<const float> logit
     fork.restored = true;
     fork.reached = parent.reached;
     fork.timings.cached_tokens = parent.timings.cached_tokens;
-    outcomes.push_back(SampleRow(fork, logits, now));
+    outcomes.push_back(VerifyOne(fork, nullptr, row, now));
     births.push_back({parent.id, id});
   }
 }
@@ -66,7 +66,7 @@ void Engine::State::EndFork(RequestId id, FinishReason reason) {
     request.forks.erase(fork);
     const FinishInfo finish = FinishInfoOf(ended, reason, {});
     LeaveQueue(ended, clock.Now());
-    (void)Call(ended.sink, Event{.request = id, .tokens = {}, .finish = finish});
+    (void)Call(ended.sink, Event{.request = id, .tokens = {}, .draft = {}, .finish = finish});
     ++progress.finished;
     return;
   }

@@ -18,7 +18,7 @@ struct Sent {
 
 struct Totals {
   int64_t preemptions = 0, finished = 0, refused = 0, cached = 0, evicted = 0, swapped_in = 0,
-          expired = 0;
+          expired = 0, drafted = 0, accepted = 0;
 };
 
 class RandomRun {
@@ -34,10 +34,22 @@ class RandomRun {
       config.scheduler.layout = KvLayout::kContiguous;
     }
     if (Below(8) == 0) config.scheduler.batching = Batching::kStatic;
-    auto model = std::make_unique<FakeModel>(kTestVocab);
+    if (Below(3) > 0) {
+      constexpr Speculation kModes[] = {Speculation::kAuto, Speculation::kLookup,
+                                        Speculation::kSuffix, Speculation::kDraft};
+      config.speculation.mode = mode_ = kModes[Below(4)];
+      config.speculation.fixed_draft = Below(kMaxDraft) + 1;
+      config.speculation.max_draft = kMaxDraft;
+    }
+    auto model = std::make_unique<FakeModel>(kTestVocab, 1 << 20, kHabit);
     model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
+    // The draft is the same model, so whatever it proposes is right, if what its blocks hold is.
+    auto draft = std::make_unique<DraftModel>(
+        DraftModel{.model = std::make_unique<FakeModel>(kTestVocab, 1 << 20, kHabit),
+                   .kv = MakeKv(blocks_),
+                   .context_length = 1 << 20});
     engine_ = std::make_unique<Engine>(config, std::move(model), MakeKv(blocks_), time_.clock(),
-                                       nullptr, MakeSwap());
+                                       nullptr, MakeSwap(), std::move(draft));
   }
 
   void Run() {
@@ -71,9 +83,15 @@ class RandomRun {
     totals.swapped_in += stats.swapped_in;
     totals.expired += stats.expired;
     EXPECT_EQ(stats.swap_blocks_held, 0);
+    for (size_t kind = 0; kind < kDrafterKinds; ++kind) {
+      totals.drafted += stats.speculation.drafted[kind];
+      totals.accepted += stats.speculation.accepted[kind];
+    }
   }
 
  private:
+  static constexpr float kHabit = 7.0f;
+
   int32_t Below(int32_t bound) {
     return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
   }
@@ -98,6 +116,8 @@ class RandomRun {
     request.prefix_cache = Below(5) > 0;
     if (Below(4) == 0) request.cache_space = "another";
     if (Below(4) == 0) request.pin = Below(2) == 0 ? PinAction::kPin : PinAction::kUnpin;
+    if (Below(4) == 0) request.speculate = Speculation::kOff;
+    request.explain = Below(2) == 0;
     request.client = Below(3) == 0 ? "another" : "";
     request.priority = Below(3) - 1;
     if (Below(10) == 0) request.time_limit = Duration(Below(30'000));
@@ -137,7 +157,8 @@ class RandomRun {
     EXPECT_EQ(received.events_after_finish, 0);
     EXPECT_EQ(received.empty_events, 0);
     const FinishInfo& finish = received.finishes[0];
-    const std::vector<TokenId> alone = OutputAlone(sent.request);
+    const auto& stops = sent.request.stop_tokens;
+    const std::vector<TokenId> alone = OutputAlone(sent.request, kHabit);
     if (finish.reason == FinishReason::kCancelled || finish.reason == FinishReason::kDeadline) {
       EXPECT_TRUE(sent.cancelled || finish.reason == FinishReason::kDeadline);
       EXPECT_TRUE(sent.request.time_limit || finish.reason == FinishReason::kCancelled);
@@ -145,7 +166,6 @@ class RandomRun {
       EXPECT_TRUE(std::equal(received.tokens.begin(), received.tokens.end(), alone.begin()));
     } else {
       EXPECT_EQ(received.tokens, alone);
-      const auto& stops = sent.request.stop_tokens;
       const bool stopped = std::find(stops.begin(), stops.end(), alone.back()) != stops.end();
       EXPECT_EQ(finish.reason, stopped ? FinishReason::kStop : FinishReason::kLength);
     }
@@ -161,18 +181,29 @@ class RandomRun {
     if (finish.reason != FinishReason::kCancelled && finish.reason != FinishReason::kDeadline) {
       const int32_t once =
           timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
+      EXPECT_LE(timings.accepted_tokens, timings.drafted_tokens);
+      if (sent.request.speculate.value_or(mode_) == Speculation::kDraft && stops.empty()) {
+        EXPECT_EQ(timings.accepted_tokens, timings.drafted_tokens);
+      }
+      // Without what was drafted in vain. A draft that ends with the output may hold its last
+      // token, of which plain decoding computes no row.
+      const int32_t computed =
+          timings.computed_tokens - timings.drafted_tokens + timings.accepted_tokens;
+      const int32_t last = timings.accepted_tokens > 0 ? 1 : 0;
       if (sent.is_fork) {  // the prompt was computed for the first, unless that was lost
-        EXPECT_GE(timings.computed_tokens, timings.output_tokens - 1);
+        EXPECT_GE(computed, timings.output_tokens - 1);
       } else if (timings.preemptions == 0) {
-        EXPECT_EQ(timings.computed_tokens, once);
+        EXPECT_GE(computed, once);
+        EXPECT_LE(computed, once + last);
       } else {
-        EXPECT_GE(timings.computed_tokens, once);  // a swapped one computes nothing again
+        EXPECT_GE(computed, once);  // a swapped one computes nothing again
       }
     }
   }
 
   CounterRng rng_;
   int32_t blocks_;
+  Speculation mode_ = Speculation::kOff;
   ManualClock time_;
   Recorder recorder_;
   std::unique_ptr<Engine> engine_;
@@ -197,6 +228,8 @@ TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
   EXPECT_GT(totals.evicted, 1000);
   EXPECT_GT(totals.swapped_in, 20);
   EXPECT_GT(totals.expired, 50);
+  EXPECT_GT(totals.drafted, 10'000);
+  EXPECT_GT(totals.accepted, 3000);
 }
 
 // The proof that the comparison would notice wrong blocks: two sequences are made to share one.

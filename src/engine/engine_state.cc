@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "sampling/logit_scan.h"
 
 namespace millrace {
 namespace {
@@ -17,6 +16,8 @@ EngineConfig Limited(EngineConfig config, const ModelInfo& info) {
   if (info.context_length > 0) {
     config.context_length = std::min(config.context_length, info.context_length);
   }
+  const SpeculationConfig& speculation = config.speculation;
+  config.scheduler.max_draft = speculation.mode == Speculation::kOff ? 0 : speculation.max_draft;
   return config;
 }
 
@@ -26,7 +27,7 @@ PrefixTreeConfig TreeConfig(const BlockPool& pool) { return {.max_pinned = pool.
 
 Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model,
                      KvStore engine_kv, Clock engine_clock, std::unique_ptr<DiskTier> disk_tier,
-                     std::optional<KvStore> swap_memory)
+                     std::optional<KvStore> swap_memory, std::unique_ptr<DraftModel> draft_model)
     : config(Limited(engine_config, engine_model->info())),
       model(std::move(engine_model)),
       kv(std::move(engine_kv)),
@@ -38,6 +39,7 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
       swap(std::move(swap_memory)),
       swap_pool(swap ? std::make_optional<BlockPool>(swap->blocks()) : std::nullopt),
       scheduler(config.scheduler, pool, tree ? &*tree : nullptr, swap_pool ? &*swap_pool : nullptr),
+      speculator(config.speculation, model->info().vocab_size, std::move(draft_model)),
       timeline(config.timeline_steps) {
   const int64_t memory = int64_t{kv.blocks()} * kBlockTokens;
   const KvShape& wanted = model->info().kv_shape;
@@ -49,6 +51,7 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
   progress.kv_huge_pages = kv.memory().huge_pages();
   if (disk && tree) StartDisk();
   if (swap) StartSwap();
+  StartSpeculation();
   published = progress;
 }
 
@@ -170,56 +173,13 @@ void Engine::State::MakeBatch(const StepPlan& plan) {
   batch.sequences.clear();
   for (const Slice& slice : plan.slices) {
     const std::span<const TokenId> tokens = live.at(slice.request).tokens;
-    batch.sequences.push_back({.tokens = tokens.subspan(static_cast<size_t>(slice.first),
-                                                        static_cast<size_t>(slice.count)),
-                               .first_position = slice.first,
-                               .block_table = scheduler.BlockTable(slice.request),
-                               .logit_rows = slice.samples ? 1 : 0});
+    const int32_t rows = slice.count + slice.drafted;
+    batch.sequences.push_back(
+        {.tokens = tokens.subspan(static_cast<size_t>(slice.first), static_cast<size_t>(rows)),
+         .first_position = slice.first,
+         .block_table = scheduler.BlockTable(slice.request),
+         .logit_rows = slice.samples ? 1 + slice.drafted : 0});
   }
-}
-
-void Engine::State::Sample(const StepPlan& plan, MatrixView<const float> logits) {
-  const TimePoint now = clock.Now();
-  outcomes.clear();
-  births.clear();
-  appended.assign(plan.slices.size(), 0);
-  int64_t row = 0;
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    if (!plan.slices[i].samples) continue;
-    CHECK(row < logits.rows && logits.columns == model->info().vocab_size);
-    const std::span<const float> values(logits.row(row++), static_cast<size_t>(logits.columns));
-    LiveRequest& request = live.at(plan.slices[i].request);
-    outcomes.push_back(SampleRow(request, values, now));
-    appended[i] = 1;
-    if (!request.forks.empty()) BeginForks(request, values, now);
-  }
-}
-
-Engine::State::Outcome Engine::State::SampleRow(LiveRequest& request, std::span<const float> logits,
-                                                TimePoint now) {
-  Outcome outcome{.request = &request, .token = {}, .finish = {}, .message = {}};
-  if (HasNan(logits)) {
-    outcome.finish = FinishReason::kError;
-    outcome.message = fmt::format(
-        "The model produced NaN at position {}: check the model file, or send another prompt.",
-        request.tokens.size());
-    return outcome;
-  }
-  outcome.token = request.sampler.Sample(logits, static_cast<int64_t>(request.tokens.size()));
-  const TokenId token = outcome.token->token;
-  request.sampler.Observe(token);
-  request.tokens.push_back(token);
-  ++request.timings.output_tokens;
-  ++progress.tokens_generated;
-  if (!request.first_token) request.first_token = now;
-
-  const auto& stops = request.stop_tokens;
-  if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-    outcome.finish = FinishReason::kStop;
-  } else if (static_cast<int32_t>(request.tokens.size()) >= request.max_length) {
-    outcome.finish = FinishReason::kLength;
-  }
-  return outcome;
 }
 
 void Engine::State::Commit(const StepPlan& plan) {
@@ -232,7 +192,8 @@ void Engine::State::Commit(const StepPlan& plan) {
   scheduler.Commit(plan, appended);
   CommitForks();
   for (const Outcome& outcome : outcomes) {
-    if (outcome.request->timings.output_tokens == 1) ApplyPin(*outcome.request);
+    const auto given = static_cast<int32_t>(outcome.tokens.size());
+    if (given > 0 && outcome.request->timings.output_tokens == given) ApplyPin(*outcome.request);
     if (outcome.finish) scheduler.Remove(outcome.request->id);
   }
   ++progress.steps;
@@ -248,13 +209,16 @@ void Engine::State::ApplyPin(LiveRequest& request) {
 
 void Engine::State::Emit() {
   for (Outcome& outcome : outcomes) {
-    Event event{.request = outcome.request->id, .tokens = {}, .finish = {}};
-    if (outcome.token) event.tokens.push_back(*std::move(outcome.token));
+    Event event{.request = outcome.request->id,
+                .tokens = std::move(outcome.tokens),
+                .draft = std::move(outcome.draft),
+                .finish = {}};
     if (outcome.finish) {
       event.finish = FinishInfoOf(*outcome.request, *outcome.finish, std::move(outcome.message));
     }
     const std::optional<std::string> failure = Call(outcome.request->sink, event);
     if (outcome.finish) {
+      Forget(*outcome.request);
       live.erase(event.request);
       ++progress.finished;
     } else if (failure) {
@@ -265,6 +229,7 @@ void Engine::State::Emit() {
 
 bool Engine::State::PublishStats() {
   progress.running = scheduler.running();
+  progress.speculation = speculator.stats();
   progress.blocks_cached = pool.reclaimable();
   progress.blocks_held = pool.held() - pool.reclaimable();
   progress.kv = scheduler.usage();
@@ -295,7 +260,8 @@ void Engine::State::End(RequestId id, FinishReason reason, std::string message) 
   scheduler.Remove(id);
   const FinishInfo finish = FinishInfoOf(node->second, reason, std::move(message));
   if (!node->second.first_scheduled) LeaveQueue(node->second, clock.Now());
-  (void)Call(node->second.sink, Event{.request = id, .tokens = {}, .finish = finish});
+  (void)Call(node->second.sink, Event{.request = id, .tokens = {}, .draft = {}, .finish = finish});
+  Forget(node->second);
   Promote(node->second);
   live.erase(node);
   ++progress.finished;

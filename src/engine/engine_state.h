@@ -17,6 +17,8 @@
 #include "engine/queue_pace.h"
 #include "engine/timeline.h"
 #include "prefix_cache/prefix_tree.h"
+#include "speculative_decoding/speculator.h"
+#include "speculative_decoding/verify_draft.h"
 
 namespace millrace {
 
@@ -35,6 +37,8 @@ struct LiveRequest {
   Terms terms;
   bool restored = false;      // the disk tier was asked for its beginning
   int32_t queued_tokens = 0;  // its part of the queue's
+  Speculation speculate = Speculation::kOff;
+  bool explain = false;
 
   TimePoint arrival{};
   std::optional<TimePoint> first_scheduled;
@@ -48,8 +52,8 @@ struct LiveRequest {
 
 struct Engine::State {
   State(const EngineConfig& engine_config, std::unique_ptr<Model> engine_model, KvStore engine_kv,
-        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier,
-        std::optional<KvStore> swap_memory);
+        Clock engine_clock, std::unique_ptr<DiskTier> disk_tier, std::optional<KvStore> swap_memory,
+        std::unique_ptr<DraftModel> draft_model);
 
   // The stages of a step, in order. A Cancel is applied, and its blocks are free, before PlanStep.
   void AdmitInbox();
@@ -57,9 +61,11 @@ struct Engine::State {
   void RestoreFromDisk();
   StepPlan PlanStep();
   Duration Swap(const StepPlan& plan);  // how long it took
+  void Draft(StepPlan& plan);
   void MakeBatch(const StepPlan& plan);
-  void Sample(const StepPlan& plan, MatrixView<const float> logits);
+  void Verify(const StepPlan& plan, MatrixView<const float> logits);
   void Commit(const StepPlan& plan);
+  void AccountForDrafts();
   void Emit();
   bool PublishStats();  // whether any request is left, in the inbox too
 
@@ -72,21 +78,28 @@ struct Engine::State {
 
   // engine_forks.cc
   void Begin(LiveRequest&& request);  // gives it, or its forks too, to the scheduler
-  void BeginForks(LiveRequest& parent, std::span<const float> logits, TimePoint now);
+  void BeginForks(LiveRequest& parent, MatrixView<const float> row, TimePoint now);
   void CommitForks();
   void EndFork(RequestId id, FinishReason reason);
   void Promote(LiveRequest& ended);
   static int32_t CountWithForks(const LiveRequest& request);
 
+  // A fork that got its first token in this step.
+  struct Birth {
+    RequestId parent, child;
+  };
   // What a step brought to one request. `finish` is set where that ended it.
   struct Outcome {
     LiveRequest* request = nullptr;
-    std::optional<Sampled> token;
+    std::vector<Sampled> tokens;
+    std::optional<DraftReport> draft;
     std::optional<FinishReason> finish;
     std::string message;
   };
   void CountRows(LiveRequest& request, const Slice& slice);
-  Outcome SampleRow(LiveRequest& request, std::span<const float> logits, TimePoint now);
+  Outcome VerifyOne(LiveRequest& request, const SpeculationSlot* slot,
+                    MatrixView<const float> logits, TimePoint now);
+  void Forget(const LiveRequest& request);
   FinishInfo FinishInfoOf(const LiveRequest& request, FinishReason reason,
                           std::string message) const;
   void LeaveQueue(LiveRequest& request, TimePoint now);
@@ -104,6 +117,9 @@ struct Engine::State {
   void StoreBlock(const KnownBlock& block, DiskTier::WhenFull when_full);
   void SaveToDisk();
 
+  // engine_draft.cc
+  void StartSpeculation();
+
   // engine_swap.cc
   void StartSwap();
 
@@ -120,15 +136,15 @@ struct Engine::State {
   std::optional<KvStore> swap;  // none where there is no such memory
   std::optional<BlockPool> swap_pool;
   Scheduler scheduler;
-  std::map<RequestId, LiveRequest> live;  // in order of arrival
-  Batch batch;                            // of the current step
-  std::vector<Outcome> outcomes;          // of the current step: one per slice that samples
-  std::vector<int32_t> appended;          // of the current step: per slice
-  struct Birth {
-    RequestId parent, child;
-  };
-  std::vector<Birth> births;  // of the current step: forks that got their first token
-  EngineStats progress;       // `waiting`: preempted ones only
+  Speculator speculator;
+  std::map<RequestId, LiveRequest> live;   // in order of arrival
+  Batch batch;                             // of the current step
+  std::vector<SpeculationSlot> slots;      // of the current step: one per decoding sequence
+  TimePoint draft_begun{}, draft_ended{};  // of the current step
+  std::vector<Outcome> outcomes;           // of the current step: one per slice that samples
+  std::vector<int32_t> appended;           // of the current step: per slice
+  std::vector<Birth> births;               // of the current step
+  EngineStats progress;                    // `waiting`: preempted ones only
   // Requests that left the queue in this step, not yet subtracted from the shared counts.
   int32_t dequeued_requests = 0;
   int64_t dequeued_tokens = 0;

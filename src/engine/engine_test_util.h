@@ -86,13 +86,13 @@ class Recorder {
 };
 
 // The output of a request by the definition: one row of logits after the other, without an engine.
-inline std::vector<TokenId> OutputAlone(const Request& request) {
+inline std::vector<TokenId> OutputAlone(const Request& request, float habit = 0.0f) {
   std::vector<TokenId> tokens = request.prompt;
   Sampler sampler(request.sampling, kTestVocab);
   sampler.ObservePrompt(tokens);
   std::vector<TokenId> output;
   while (static_cast<int32_t>(output.size()) < request.max_tokens) {
-    const auto logits = FakeModel::LogitsOf(tokens, kTestVocab);
+    const auto logits = FakeModel::LogitsOf(tokens, kTestVocab, habit);
     const TokenId token = sampler.Sample(logits, static_cast<int64_t>(tokens.size())).token;
     sampler.Observe(token);
     tokens.push_back(token);

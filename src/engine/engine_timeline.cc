@@ -12,7 +12,8 @@ void Engine::State::NoteParts(const StepPlan& plan) {
     const Slice& slice = plan.slices[i];
     parts.push_back({.request = slice.request,
                      .kind = slice.samples && slice.count == 1 ? Kind::kDecode : Kind::kPrefill,
-                     .tokens = slice.count,
+                     .tokens = slice.count + slice.drafted,
+                     .drafted = slice.drafted,
                      .emitted = appended[i]});
   }
   for (const Admission& admission : plan.admitted) {

@@ -5,11 +5,15 @@
 // what the block table leads to, position by position, into the logits. So a wrong block table, a
 // block given to two sequences, a stale or a lost one, a skipped or a repeated token: each gives
 // other logits than running alone does. Needs an f32 KvStore of FakeModel::Shape().
+//
+// A model with a habit prefers, by so much, one token that follows from the two before it: then
+// texts fall into short cycles, which drafters can foresee, and now and then out of them.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -21,7 +25,8 @@ class FakeModel : public Model {
  public:
   static constexpr KvShape Shape() { return {.layers = 2, .kv_heads = 1, .head_dim = 2}; }
 
-  explicit FakeModel(int32_t vocab_size, int32_t context_length = 1 << 20) {
+  explicit FakeModel(int32_t vocab_size, int32_t context_length = 1 << 20, float habit = 0.0f)
+      : habit_(habit) {
     info_.architecture = "fake";
     info_.vocab_size = vocab_size;
     info_.context_length = context_length;
@@ -43,7 +48,7 @@ class FakeModel : public Model {
     for (const BatchSequence& sequence : batch.sequences) {
       const auto count = static_cast<int32_t>(sequence.tokens.size());
       for (int32_t row = count - sequence.logit_rows; row < count; ++row) {
-        AppendLogits(HashOf(sequence, sequence.first_position + row + 1, kv));
+        Append(Read(sequence, sequence.first_position + row + 1, kv));
         ++rows;
       }
     }
@@ -52,25 +57,34 @@ class FakeModel : public Model {
   }
 
   // What a row's logits are when all is well: for tests that need no engine to compare with.
-  static std::vector<float> LogitsOf(std::span<const TokenId> tokens, int32_t vocab_size) {
-    uint64_t hash = 0;
+  static std::vector<float> LogitsOf(std::span<const TokenId> tokens, int32_t vocab_size,
+                                     float habit = 0.0f) {
+    Text text;
     for (size_t i = 0; i < tokens.size(); ++i) {
-      const auto position = static_cast<float>(i);
-      hash = Extend(hash, static_cast<float>(tokens[i].value), position);
+      text.Extend(static_cast<float>(tokens[i].value), static_cast<float>(i));
     }
     std::vector<float> logits;
-    for (int32_t id = 0; id < vocab_size; ++id) logits.push_back(Logit(hash, id));
+    for (int32_t id = 0; id < vocab_size; ++id) logits.push_back(text.Logit(id, habit));
     return logits;
   }
 
  private:
-  static uint64_t Extend(uint64_t hash, float token, float position) {
-    return Mix64(Mix64(hash ^ static_cast<uint64_t>(token)) ^ static_cast<uint64_t>(position));
-  }
-  // In [0, 8): a spread over which sampling with temperature 1 is neither greedy nor flat.
-  static float Logit(uint64_t hash, int32_t id) {
-    return static_cast<float>(Mix64(hash ^ Mix64(static_cast<uint64_t>(id))) >> 40) * 0x1p-21f;
-  }
+  // What was read so far.
+  struct Text {
+    uint64_t hash = 0;
+    int32_t last = 0, before = 0;
+
+    void Extend(float token, float position) {
+      hash = Mix64(Mix64(hash ^ static_cast<uint64_t>(token)) ^ static_cast<uint64_t>(position));
+      before = std::exchange(last, static_cast<int32_t>(token));
+    }
+    // In [0, 8): a spread over which sampling with temperature 1 is neither greedy nor flat.
+    float Logit(int32_t id, float habit) const {
+      const auto noise =
+          static_cast<float>(Mix64(hash ^ Mix64(static_cast<uint64_t>(id))) >> 40) * 0x1p-21f;
+      return noise + (id == (3 * last + before + 1) % 7 ? habit : 0.0f);
+    }
+  };
 
   static void Store(const BatchSequence& sequence, KvStore& kv) {
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
@@ -86,24 +100,25 @@ class FakeModel : public Model {
   }
 
   // Over the first `length` positions. Layout of an f32 store: K [D][32], V [32][D].
-  static uint64_t HashOf(const BatchSequence& sequence, int32_t length, const KvStore& kv) {
+  static Text Read(const BatchSequence& sequence, int32_t length, const KvStore& kv) {
     constexpr int32_t kLastLayer = Shape().layers - 1;
-    uint64_t hash = 0;
+    Text text;
     for (int32_t position = 0; position < length; ++position) {
       const BlockId block = sequence.block_table[static_cast<size_t>(position / kBlockTokens)];
       const int32_t slot = position % kBlockTokens;
       const auto* keys = reinterpret_cast<const float*>(kv.Keys(kLastLayer, block, 0));
       const auto* values = reinterpret_cast<const float*>(kv.Values(kLastLayer, block, 0));
-      hash = Extend(hash, values[slot * Shape().head_dim], keys[slot]);
+      text.Extend(values[slot * Shape().head_dim], keys[slot]);
     }
-    return hash;
+    return text;
   }
 
-  void AppendLogits(uint64_t hash) {
-    for (int32_t id = 0; id < info_.vocab_size; ++id) logits_.push_back(Logit(hash, id));
+  void Append(const Text& text) {
+    for (int32_t id = 0; id < info_.vocab_size; ++id) logits_.push_back(text.Logit(id, habit_));
   }
 
   ModelInfo info_;
+  float habit_;
   std::vector<float> logits_;
 };
 

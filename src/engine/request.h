@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "sampling/sampler.h"
+#include "speculative_decoding/speculation.h"
 
 namespace millrace {
 
@@ -35,6 +36,10 @@ struct Request {
   // Counted from Submit; when it is over, or waiting cannot end in time any more, the request ends
   // with kDeadline.
   std::optional<Duration> time_limit;
+  // Which drafters may be used; none: as the engine's configuration says. An engine whose
+  // speculation is off uses none.
+  std::optional<Speculation> speculate = {};
+  bool explain = false;  // its events tell of each draft
 };
 
 enum class FinishReason {
@@ -59,6 +64,21 @@ struct RequestTimings {
   int32_t preemptions = 0;
   int32_t recomputed_tokens = 0;  // of them, those that a preemption had thrown away
   Duration prefill_row{};         // what a prefill token takes, as measured lately; 0: not yet
+  int32_t drafted_tokens = 0;     // proposed by a drafter and verified
+  int32_t accepted_tokens = 0;    // of them, those that are part of the output
+  // What steps took less, for this request's tokens, than plain ones would have, as estimated; less
+  // than nothing where drafts, its own or its neighbours', cost it time.
+  Duration speculation_saved{};
+};
+
+// What became of a draft: the proposed tokens, of which the first `accepted` stand in the output;
+// then follows a token of the target's own, which corrects the draft where it was not right.
+struct DraftReport {
+  DrafterKind drafter = DrafterKind::kLookup;
+  std::vector<TokenId> proposed;
+  int32_t accepted = 0;
+  Duration drafting{};   // of all drafts of the step
+  Duration verifying{};  // the step without that
 };
 
 struct FinishInfo {
@@ -72,6 +92,7 @@ struct FinishInfo {
 struct Event {
   RequestId request;
   std::vector<Sampled> tokens;
+  std::optional<DraftReport> draft;  // where the request asked for it and there was one
   std::optional<FinishInfo>
       finish;  // the last event of a request; every accepted request gets exactly one
 };

@@ -8,6 +8,7 @@
 #include "openai_api/cache_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/schedule_options.h"
+#include "openai_api/speculation_options.h"
 
 namespace millrace {
 namespace {
@@ -158,6 +159,7 @@ GenerationOptions ParseOptions(Fields& fields) {
   RefuseUnsupported(fields);
   ParseCacheOptions(fields, options);
   ParseScheduleOptions(fields, options);
+  ParseSpeculationOptions(fields, options);
   fields.String("user");
   fields.String("prompt_cache_key");  // a hint
   return options;

@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "openai_api/api_error.h"
 #include "sampling/sampler.h"
+#include "speculative_decoding/speculation.h"
 
 namespace millrace {
 
@@ -44,7 +45,9 @@ struct GenerationOptions {
   bool prefix_cache = true;  // millrace.prefix_cache
   std::optional<bool> pin;   // millrace.pin: keep the prompt in the prefix cache, or no longer
   int32_t priority = 0;      // millrace.priority: higher ones begin first, among those of one key
-  std::optional<int64_t> deadline_ms;  // millrace.deadline_ms: for the whole answer
+  std::optional<int64_t> deadline_ms;    // millrace.deadline_ms: for the whole answer
+  std::optional<Speculation> speculate;  // millrace.speculate
+  bool explain = false;                  // millrace.explain: tell of each draft in the stream
 };
 
 struct ChatRequest {

@@ -457,6 +457,12 @@ TEST(RequestParserTest, PrefixReuse) {
   EXPECT_EQ(ChatError({{"millrace", {{"prefix_cache", "maybe"}}}}).param, "millrace.prefix_cache");
   EXPECT_EQ(ChatError({{"millrace", {{"prefix_cache", 1}}}}).param, "millrace.prefix_cache");
   EXPECT_EQ(ChatError({{"millrace", {{"pin", "yes"}}}}).param, "millrace.pin");
+  EXPECT_EQ(own({{"speculate", "lookup"}}).speculate, Speculation::kLookup);
+  EXPECT_EQ(own({{"prefix_cache", true}}).speculate, std::nullopt);
+  EXPECT_EQ(ChatError({{"millrace", {{"speculate", "often"}}}}).param, "millrace.speculate");
+  EXPECT_EQ(ChatError({{"millrace", {{"speculate", true}}}}).param, "millrace.speculate");
+  EXPECT_TRUE(Chat({{"millrace", {{"explain", true}}}, {"stream", true}}).options.explain);
+  EXPECT_EQ(ChatError({{"millrace", {{"explain", true}}}}).param, "millrace.explain");
   EXPECT_EQ(ChatError({{"cache_salt", 5}}).param, "cache_salt");
   EXPECT_EQ(ChatError({{"cache_salt", std::string(257, 'x')}}).param, "cache_salt");
 }

@@ -109,7 +109,10 @@ std::vector<LedgerEntry> LedgerOf(const Usage& u) {
           {"cached_saved_ms", u.cached_saved_ms},
           {"preemptions", u.preemptions},
           {"recomputed_tokens", u.recomputed_tokens},
-          {"recomputed_cost_ms", u.recomputed_cost_ms}};
+          {"recomputed_cost_ms", u.recomputed_cost_ms},
+          {"drafted_tokens", u.drafted_tokens},
+          {"accepted_tokens", u.accepted_tokens},
+          {"speculation_saved_ms", u.speculation_saved_ms}};
 }
 
 std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
@@ -154,6 +157,18 @@ std::string TextChunk(const ResponseHead& head, const ChoiceText& delta) {
   item["logprobs"] = delta.logprobs.empty() ? Json(nullptr) : LogprobsOf(head, delta);
   item["finish_reason"] = ReasonOf(delta);
   chunk["choices"].push_back(std::move(item));
+  return DumpChunk(head, std::move(chunk));
+}
+
+std::string DraftChunk(const ResponseHead& head, const DraftStep& step) {
+  Json chunk = ChunkJson(head);
+  chunk["millrace"]["draft"] = {{"index", step.index},
+                                {"drafter", step.drafter},
+                                {"proposed", step.proposed},
+                                {"accepted", step.accepted},
+                                {"next", step.next.empty() ? Json(nullptr) : Json(step.next)},
+                                {"drafting_ms", step.drafting_ms},
+                                {"verifying_ms", step.verifying_ms}};
   return DumpChunk(head, std::move(chunk));
 }
 

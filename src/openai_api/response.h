@@ -59,6 +59,10 @@ struct Usage {
   double cached_saved_ms = 0;  // the time that computing cached_tokens would have taken
   int64_t recomputed_tokens = 0;
   double recomputed_cost_ms = 0;
+  int64_t drafted_tokens = 0;   // verified
+  int64_t accepted_tokens = 0;  // of them, those in the answer
+  // What steps with drafts took less than plain ones, as estimated; less than nothing: more.
+  double speculation_saved_ms = 0;
 };
 struct LedgerEntry {
   std::string_view name;
@@ -71,6 +75,16 @@ std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> 
                           const Usage& usage);
 std::string RoleChunk(const ResponseHead& head, int index);
 std::string TextChunk(const ResponseHead& head, const ChoiceText& delta);
+// What became of a draft, as a chunk without choices: {"millrace": {"draft": {...}}}.
+struct DraftStep {
+  int index = 0;  // of the choice
+  std::string drafter;
+  std::vector<std::string> proposed;  // tokens as text
+  int32_t accepted = 0;               // so many from the front
+  std::string next;                   // the target's token after them; empty where the answer ended
+  double drafting_ms = 0, verifying_ms = 0;
+};
+std::string DraftChunk(const ResponseHead& head, const DraftStep& step);
 // Empty choices and the usage: the last chunk before [DONE], where the client asked for it.
 std::string UsageChunk(const ResponseHead& head, const Usage& usage);
 // The value of x-millrace-savings: "cached_tokens=0; queued_ms=0.1; ...".

@@ -102,6 +102,8 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
   }
   request.prefix_cache = options_.prefix_cache;
   request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
+  request.speculate = options_.speculate;
+  request.explain = options_.explain;
   if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
   for (const auto& prompt : prompts) {
     prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});
@@ -166,6 +168,7 @@ void Generation::OnEvent(size_t index, const Event& event) {
   if (event.finish) TakeFinish(choice, *event.finish, delta);
   if (state_ == State::kOver) return LogOnceAllEnded();
   if (options_.stream) {
+    if (event.draft) SendDraft(choice, event);
     if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
       context_->responder().SendEvent(TextChunk(head_, delta));
     }
@@ -203,6 +206,25 @@ void Generation::Observe(Choice& choice, int64_t new_tokens) {
       record_.first_token_ms = Milliseconds(context_->SinceArrival());
   }
   choice.last_tokens = now;
+}
+
+void Generation::SendDraft(const Choice& choice, const Event& event) const {
+  const Tokenizer& tokenizer = *context_->shared().model.tokenizer;
+  const auto text = [&](TokenId token) {
+    return std::string(tokenizer.TokenBytes(token, ControlTokens::kShow));
+  };
+  const DraftReport& draft = *event.draft;
+  DraftStep step{.index = choice.whole.index,
+                 .drafter = std::string(NameOf(draft.drafter)),
+                 .proposed = {},
+                 .accepted = draft.accepted,
+                 .next = {},
+                 .drafting_ms = Milliseconds(draft.drafting),
+                 .verifying_ms = Milliseconds(draft.verifying)};
+  for (const TokenId token : draft.proposed) step.proposed.push_back(text(token));
+  const auto accepted = static_cast<size_t>(draft.accepted);
+  if (event.tokens.size() > accepted) step.next = text(event.tokens[accepted].token);
+  context_->responder().SendEvent(DraftChunk(head_, step));
 }
 
 TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {
@@ -262,6 +284,9 @@ void Generation::TakeTimings(Choice& choice, const FinishInfo& finish) {
   usage.preemptions += t.preemptions;
   usage.recomputed_tokens += t.recomputed_tokens;
   usage.recomputed_cost_ms += t.recomputed_tokens * Milliseconds(t.prefill_row);
+  usage.drafted_tokens += t.drafted_tokens;
+  usage.accepted_tokens += t.accepted_tokens;
+  usage.speculation_saved_ms += Milliseconds(t.speculation_saved);
   usage.queued_ms = std::max(usage.queued_ms, Milliseconds(t.queued));
   usage.prefill_ms = std::max(usage.prefill_ms, Milliseconds(t.prefill));
   usage.decode_ms = std::max(usage.decode_ms, Milliseconds(t.decode));

@@ -59,6 +59,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void CountCached(const Choice& choice, const RequestTimings& timings);
   void Observe(Choice& choice, int64_t new_tokens);
   size_t PromptOf(const Choice& choice) const;
+  void SendDraft(const Choice& choice, const Event& event) const;
   TokenReport Report(Choice& choice, const Sampled& sampled) const;
   void StartStream();
   void Complete();

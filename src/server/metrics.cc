@@ -6,6 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "server/speculation_metrics.h"
+
 namespace millrace::server_internal {
 namespace {
 
@@ -32,6 +34,10 @@ constexpr std::pair<std::string_view, std::string_view> kShared[] = {
     {"prefix_cache_hits", ""},
     {"prefix_cache_hits", "prefix_cache_hits_total"},
     {"preemptions_total", "num_preemptions_total"},
+    {"speculation_drafts_total", "spec_decode_num_drafts_total"},
+    {"speculation_draft_tokens_total", "spec_decode_num_draft_tokens_total"},
+    {"speculation_accepted_tokens_total", "spec_decode_num_accepted_tokens_total"},
+    {"speculation_accepted_tokens_per_pos_total", "spec_decode_num_accepted_tokens_per_pos_total"},
     {"prompt_tokens_total", ""},
     {"generation_tokens_total", ""},
     {"request_success_total", ""},
@@ -100,6 +106,7 @@ std::vector<MetricFamily> EngineFamilies(const EngineStats& s) {
   counter("swapped_in_blocks_total", "KV blocks copied back.", s.swapped_in);
   counter("sequences_finished_total", "Sequences that left the engine, for whatever reason.",
           s.finished);
+  AddSpeculationFamilies(std::string(kOurs), s.speculation, families);
   return families;
 }
 

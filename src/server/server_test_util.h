@@ -40,9 +40,11 @@ class ServerTest : public testing::Test {
     engine_config.scheduler.max_running = max_running_;
     engine_config.max_queued_requests = max_queue_;
     engine_config.timeline_steps = config.debug_endpoints ? 256 : 0;
+    engine_config.speculation.mode = speculation_;
+    engine_config.speculation.fixed_draft = 4;
     auto kv = KvStore::Create(FakeModel::Shape(), KvType::kF32, 4096);
     ASSERT_TRUE(kv.ok());
-    auto model = std::make_unique<FakeModel>(tokenizer_->vocab_size());
+    auto model = std::make_unique<FakeModel>(tokenizer_->vocab_size(), 1 << 20, habit_);
     model->on_batch = [step_time, row_time = row_time_](const Batch& batch) {
       size_t rows = 0;
       for (const BatchSequence& sequence : batch.sequences) rows += sequence.tokens.size();
@@ -117,6 +119,8 @@ class ServerTest : public testing::Test {
 
   int32_t max_running_ = 80;
   int32_t max_queue_ = 256;
+  Speculation speculation_ = Speculation::kOff;
+  float habit_ = 0;                        // of the model: what it says can be foreseen
   std::chrono::microseconds row_time_{0};  // beside the step's, of each token that is computed
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;

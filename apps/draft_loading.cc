@@ -1,0 +1,77 @@
+// The flags of speculation, and the draft model.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string>
+
+#include "embedded_model.h"
+#include "model_loading.h"
+
+namespace millrace {
+namespace {
+
+// A draft's tokens are verified by their ids: the same id must mean the same text.
+Status CheckVocabulary(const std::string& name, const Tokenizer& target, const Tokenizer& draft) {
+  const auto refuse = [&](const std::string& difference) {
+    return Error{"the draft model " + name + " has another vocabulary than the target (" +
+                 difference + "): give --draft a model with the target's tokenizer, or use " +
+                 "--speculate lookup or suffix, which need none"};
+  };
+  if (target.vocab_size() != draft.vocab_size()) {
+    return refuse(std::to_string(draft.vocab_size()) + " tokens, not " +
+                  std::to_string(target.vocab_size()));
+  }
+  for (int32_t id = 0; id < target.vocab_size(); ++id) {
+    const std::string text(target.TokenText(TokenId(id)));
+    const std::string other(draft.TokenText(TokenId(id)));
+    if (text != other) {
+      return refuse("token " + std::to_string(id) + " is '" + other + "', not '" + text + "'");
+    }
+  }
+  return {};
+}
+
+Result<MappedGguf> OpenDraftFile(const ModelFlags& flags) {
+  if (!flags.draft.empty()) return MappedGguf::Open(flags.draft);
+  return MappedGguf::FromStatic(EmbeddedDraft(), "embedded draft model");
+}
+
+}  // namespace
+
+void AddSpeculationFlags(CLI::App& verb, ModelFlags& flags) {
+  verb.add_option("--speculate", flags.speculate,
+                  "draft tokens and verify several at once: auto (whichever drafter pays, as "
+                  "measured), off, lookup, suffix or draft")
+      ->envname("MILLRACE_SPECULATE")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "off", "lookup", "suffix", "draft"}));
+  verb.add_option("--draft", flags.draft,
+                  "a smaller GGUF model with the same vocabulary, which drafts (default: the "
+                  "embedded one, for the embedded model)")
+      ->envname("MILLRACE_DRAFT")
+      ->type_name("MODEL");
+  verb.add_option("--max-draft", flags.max_draft, "tokens drafted for one sequence in a step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kMaxDraft));
+}
+
+Status LoadDraft(const ModelFlags& flags, const TransformerOptions& options, LoadedModel& loaded) {
+  ASSIGN_OR_RETURN(const Speculation mode, ParseSpeculation(flags.speculate));
+  const bool is_used = mode == Speculation::kAuto || mode == Speculation::kDraft;
+  const bool is_there = !flags.draft.empty() || (flags.model.empty() && !EmbeddedDraft().empty());
+  if (!is_there && mode == Speculation::kDraft) {
+    return Error{"--speculate draft needs a draft model: name one with --draft MODEL"};
+  }
+  if (!is_used || !is_there) return {};
+  ASSIGN_OR_RETURN(MappedGguf opened, OpenDraftFile(flags));
+  const auto mapped = std::make_shared<const MappedGguf>(std::move(opened));
+  const GgufFile& file = mapped->file();
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromGguf(file));
+  RETURN_IF_ERROR(CheckVocabulary(file.name(), *loaded.tokenizer, tokenizer));
+  TransformerOptions draft_options = options;
+  draft_options.weights.mapped = mapped;
+  ASSIGN_OR_RETURN(loaded.draft, Transformer::Load(file, draft_options, *loaded.pool));
+  loaded.draft_info = loaded.draft->info();
+  return {};
+}
+
+}  // namespace millrace
