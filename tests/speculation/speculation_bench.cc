@@ -35,6 +35,7 @@ struct Options {
   double temperature = 0;
   std::vector<std::string> modes = {"off", "auto"};
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  int32_t force = 0;  // tokens drafted whether they pay or not; 0: as they pay
   bool random_arrival = false;
   bool victims = false;
 };
@@ -99,6 +100,7 @@ Result<std::unique_ptr<Engine>> MakeEngine(const Setup& setup, const Options& op
   config.max_queued_tokens = int64_t{1} << 40;
   config.speculation.max_draft = 12;
   config.speculation.measure_at_start = true;
+  if (options.force > 0) config.speculation.fixed_draft = options.force;
   ASSIGN_OR_RETURN(config.speculation.mode, ParseSpeculation(mode));
   const auto block = KvStore::BlockBytes(setup.target->info().kv_shape, KvType::kBf16);
   const auto blocks = static_cast<int32_t>(std::min<int64_t>((int64_t{2} << 30) / block, 8192));
@@ -285,6 +287,8 @@ int main(int argc, char** argv) {
       ->delimiter(',');
   app.add_option("--threads", options.threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
+  app.add_option("--force", options.force, "draft so many tokens whether they pay or not")
+      ->check(CLI::Range(0, kMaxDraft));
   app.add_flag("--random-arrival", options.random_arrival, "requests come 0 to 5 steps apart");
   app.add_flag("--adversary", options.victims,
                "the first request of each round runs beside repetitive ones");
