@@ -1,6 +1,7 @@
 #include "speculative_decoding/speculator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -47,10 +48,10 @@ void Speculator::RunModel(std::span<SpeculationSlot> slots) {
   std::vector<Look*> probes;
   for (size_t i = 0; i < slots.size(); ++i) {
     DraftTask& task = slots[i].task;
-    if (looks_[i].reads) {
+    if (task.wanted > 0 && slots[i].drafter == DrafterKind::kModel) {
+      drafting.push_back(&task);  // reads first
+    } else if (looks_[i].reads) {
       reading.push_back(&task);
-    } else if (task.wanted > 0 && slots[i].drafter == DrafterKind::kModel) {
-      drafting.push_back(&task);
     }
   }
   if (!reading.empty()) model_->ReadOn(reading);
@@ -108,16 +109,14 @@ void Speculator::Observe(std::span<const SpeculationSlot> slots, Duration drafti
   }
   shape.rows += drafted;
   const double plain = times_.Of(shape_) + prefill_seconds_;
-  if (prefill_rows_ == 0) times_.Observe(shape, step_seconds);
-  if (model_seconds_ > 0 && draft_seconds > 0) {
-    draft_times_.Scale(draft_seconds / model_seconds_);
-  }
+  ObservePrice(shape, drafted, step_seconds);
+  ObserveDrafting(drafted, draft_seconds);
+  look_budget_ = std::min(look_budget_ + kLookShare * step_seconds, kMostToLook);
+  probe_budget_ = std::min(probe_budget_ + kProbeShare * step_seconds, 1.0);
   if (drafted > 0) {
     stats_.drafting += drafting;
     stats_.verifying += verifying;
   }
-  drafted_steps_ = drafted > 0 ? drafted_steps_ + 1 : 0;
-  probe_budget_ = std::min(probe_budget_ + kProbeShare * step_seconds, 1.0);
   for (Look& look : looks_) {
     if (look.state == nullptr || plain <= 0) continue;
     look.state->plain += plain * look.tokens;
@@ -127,6 +126,39 @@ void Speculator::Observe(std::span<const SpeculationSlot> slots, Duration drafti
     look.state->saved += saved;
     stats_.saved += Duration(static_cast<int64_t>(saved * 1e9));
   }
+}
+
+void Speculator::ObservePrice(const StepShape& shape, int32_t drafted, double seconds) {
+  const int32_t before = std::exchange(drafted_steps_, drafted > 0 ? drafted_steps_ + 1 : 0);
+  if (prefill_rows_ > 0) return;
+  if (drafted > 0) return times_.Observe(shape, seconds);
+  // A plain step between drafted ones stands for many.
+  constexpr double kTrust = 3, kAsExpected = 0.1;
+  const bool was_due = before >= drafted_per_plain_;
+  if (was_due && times_.known()) {
+    const bool as_expected = std::abs(seconds / times_.Of(shape) - 1) < kAsExpected;
+    drafted_per_plain_ = as_expected ? std::min(2 * drafted_per_plain_, kMostDraftedPerPlain)
+                                     : std::max(drafted_per_plain_ / 2, kLeastDraftedPerPlain);
+  }
+  times_.Observe(shape, seconds, was_due ? kTrust : 1.0);
+}
+
+void Speculator::ObserveDrafting(int32_t drafted, double seconds) {
+  constexpr double kRate = 0.1;
+  if (model_seconds_ == 0) {
+    if (looked_ && drafted == 0) look_budget_ -= seconds;
+    return;
+  }
+  if (seconds <= 0) return;
+  const bool reads = std::any_of(looks_.begin(), looks_.end(),
+                                 [](const Look& look) { return look.reads || look.probes; });
+  const double ratio = seconds / model_seconds_;
+  if (reads || model_tokens_ == 0 || (ratio < 1 && draft_overhead_ == 0)) {
+    return draft_times_.Scale(ratio);
+  }
+  // Its forward passes are what they are; the rest is choosing tokens and keeping books.
+  const double rest = (seconds - model_seconds_) / model_tokens_ + draft_overhead_;
+  draft_overhead_ += kRate * (std::max(rest, 0.0) - draft_overhead_);
 }
 
 void Speculator::Finish(RequestId request, std::string_view space, std::span<const TokenId> tokens,

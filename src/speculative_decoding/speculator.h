@@ -5,10 +5,11 @@
 // nobody's expected time grows by more than kTolerance for the sake of others' drafts, or of its
 // own that fail. What it decides changes speed only.
 //
-// Probing: lookup and suffix proposals are made in most steps anyway and cost microseconds; every
-// one is compared with what came, also where it was not verified. The draft model is asked for
-// proposals that are not verified for at most kProbeShare of the time. A plain step now and then
-// keeps the price of plain steps up to date.
+// Probing: every proposal that was made is compared with what came, also where it was not verified.
+// What asking for proposals takes in steps that then verify none is at most kLookShare of the time,
+// and what the draft model takes for proposals that nobody means to verify is at most kProbeShare.
+// A plain step now and then keeps the price of plain steps up to date: in 64 steps one, more often
+// while that price is not as expected.
 #pragma once
 
 #include <array>
@@ -43,9 +44,11 @@ struct SpeculationSlot {
 class Speculator {
  public:
   // What plain decoding may be slower by, at most, for each request over its life.
-  static constexpr double kTolerance = 0.03;
-  static constexpr double kProbeShare = 0.01;
-  static constexpr int32_t kDraftedStepsPerPlain = 64;
+  static constexpr double kTolerance = 0.02;
+  static constexpr double kLookShare = 0.005;
+  static constexpr double kMostToLook = 0.002;  // seconds that may be looked at once
+  static constexpr double kProbeShare = 0.005;
+  static constexpr int32_t kMostDraftedPerPlain = 64, kLeastDraftedPerPlain = 16;
 
   // `config` must have passed Validate; `vocab_size`: the target's. Without `draft`, there is no
   // draft model.
@@ -107,11 +110,15 @@ class Speculator {
   };
 
   bool Allows(const SpeculationSlot& slot, DrafterKind kind) const;
+  void ObservePrice(const StepShape& shape, int32_t drafted, double seconds);
+  void ObserveDrafting(int32_t drafted, double seconds);
   void PlanFixed(std::span<SpeculationSlot> slots);
   bool ShouldLook(const RequestState& state) const;
   bool CouldPay(size_t sequences);
   void AskCheapDrafters(SpeculationSlot& slot, Look& look);
   void ConsiderModel(SpeculationSlot& slot, Look& look, size_t sequences);
+  bool IsWorthReading(const SpeculationSlot& slot, const DraftOffer& offer, int32_t unread,
+                      size_t sequences) const;
   void AddOffer(Look& look, DrafterKind kind, int32_t confidence, int32_t length);
   void Choose(std::span<SpeculationSlot> slots);
   void PlanProbe(std::span<SpeculationSlot> slots);
@@ -125,6 +132,8 @@ class Speculator {
   std::unique_ptr<ModelDrafter> model_;                 // may be absent
   Acceptance acceptance_;
   StepTimes times_, draft_times_;
+  double draft_overhead_ =
+      0;  // seconds beside its forward pass that a token of the draft model takes
   std::unordered_map<RequestId, RequestState> requests_;
   SpeculationStats stats_;
 
@@ -134,10 +143,14 @@ class Speculator {
   double prefill_seconds_ = 0;
   int32_t prefill_rows_ = 0;
   double model_seconds_ = 0;  // what the draft model should take
+  int32_t model_tokens_ = 0;  // drafted by it in this step, as planned
   bool drafted_ = false;
 
   int64_t step_ = 0;
-  int32_t drafted_steps_ = 0;                // in a row
+  int32_t drafted_steps_ = 0;  // in a row
+  int32_t drafted_per_plain_ = kLeastDraftedPerPlain;
+  bool looked_ = false;                      // in this step
+  double look_budget_ = kMostToLook;         // seconds
   double probe_budget_ = 0;                  // seconds
   std::array<int64_t, 257> pays_checked_{};  // by sequences: the step of the last check, plus one
   std::array<bool, 257> pays_{};

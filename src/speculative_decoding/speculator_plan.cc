@@ -63,6 +63,9 @@ double Speculator::SlackOf(const RequestState& state) const {
 void Speculator::Plan(std::span<SpeculationSlot> slots, int32_t prefill_rows) {
   ++step_;
   model_seconds_ = 0;
+  model_tokens_ = 0;
+  looked_ = false;
+  prefill_seconds_ = 0;
   prefill_rows_ = prefill_rows;
   shape_ = {.rows = static_cast<int32_t>(slots.size())};
   looks_.clear();
@@ -76,14 +79,14 @@ void Speculator::Plan(std::span<SpeculationSlot> slots, int32_t prefill_rows) {
     looks_[i].state = &requests_[slot.task.request];
   }
   if (config_.fixed_draft) return PlanFixed(slots);
-  prefill_seconds_ = 0;
   if (prefill_rows > 0 && times_.known()) {
     StepShape with = shape_;
     with.rows += prefill_rows;
     prefill_seconds_ = std::max(0.0, times_.Of(with) - times_.Of(shape_));
   }
-  const bool plain_is_due = drafted_steps_ >= kDraftedStepsPerPlain;
-  if (!times_.known() || plain_is_due || !CouldPay(slots.size())) return;
+  const bool plain_is_due = drafted_steps_ >= drafted_per_plain_;
+  if (!times_.known() || plain_is_due || look_budget_ < 0 || !CouldPay(slots.size())) return;
+  looked_ = true;
   bool any = false;
   for (size_t i = 0; i < slots.size(); ++i) {
     if (slots[i].room == 0 || slots[i].mode == Speculation::kOff) continue;
@@ -164,28 +167,40 @@ void Speculator::ConsiderModel(SpeculationSlot& slot, Look& look, size_t sequenc
   const int32_t unread = model_->Unread(slot.task);
   if (unread <= kReadWhileDrafting) return;
   const DraftOffer offer = look.offers.back();
-  look.offers.pop_back();
-  const double plain = StepSeconds(0);
+  const int32_t now = std::min(unread, ModelDrafter::kReadRows);
+  if (!IsWorthReading(slot, offer, unread, sequences)) {
+    look.offers.pop_back();
+    return;
+  }
+  look.reads = true;
+  model_seconds_ += DraftStepSeconds(1, now);
+  if (now < unread) look.offers.pop_back();  // nothing to go on from yet
+}
+
+// Whether what the draft model's tokens to come would gain pays for reading what it has not read,
+// and nobody who waits for it loses more than he may.
+bool Speculator::IsWorthReading(const SpeculationSlot& slot, const DraftOffer& offer,
+                                int32_t unread, size_t sequences) const {
+  const double plain = StepSeconds(0), token = plain / static_cast<double>(sequences);
   const double share =
       DraftStepSeconds(static_cast<int32_t>(sequences), static_cast<int32_t>(sequences)) /
-      static_cast<double>(sequences);
-  double most = 0, tokens = 1, drafting = 0;
-  for (int32_t n = 1; n <= length; ++n) {
-    tokens += offer.chance[static_cast<size_t>(n - 1)];
+          static_cast<double>(sequences) +
+      draft_overhead_;
+  double most = 0, gained = 0, drafting = 0;  // `most`: seconds gained with each token
+  for (int32_t n = 1; n <= offer.length; ++n) {
+    gained += offer.chance[static_cast<size_t>(n - 1)];
     drafting += share;
-    // By what each of its tokens comes earlier.
-    most = std::max(most, plain - (StepSeconds(n) + drafting) / tokens);
+    const double costs = StepSeconds(n) - plain + drafting;
+    most = std::max(most, (gained * token - costs) / (1 + gained));
   }
-  const int32_t now = std::min(unread, ModelDrafter::kReadRows);
-  const double whole = DraftStepSeconds(1, unread), part = DraftStepSeconds(1, now);
-  if (whole > most * std::min(slot.room_to_limit, kHorizon)) return;
-  // Others wait for it, too.
+  const double whole = DraftStepSeconds(1, unread);
+  if (whole > most * std::min(slot.room_to_limit, kHorizon)) return false;
+  const double now =
+      model_seconds_ + DraftStepSeconds(1, std::min(unread, ModelDrafter::kReadRows));
   for (const Look& other : looks_) {
-    if (&other != &look && part > SlackOf(*other.state)) return;
+    if (other.request != slot.task.request && now > SlackOf(*other.state)) return false;
   }
-  if (prefill_rows_ > 0 && part > kTolerance * plain) return;
-  look.reads = true;
-  model_seconds_ += part;
+  return prefill_rows_ == 0 || now <= kTolerance * plain;
 }
 
 void Speculator::Choose(std::span<SpeculationSlot> slots) {
@@ -204,7 +219,10 @@ void Speculator::Choose(std::span<SpeculationSlot> slots) {
   if (prefill_rows_ > 0) others.push_back(kTolerance * StepSeconds(0));
   const StepPrices prices = {
       .step = [this](int32_t drafted) { return StepSeconds(drafted) + model_seconds_; },
-      .draft_step = [this](int32_t count) { return DraftStepSeconds(count, count); },
+      .draft_step =
+          [this](int32_t count) {
+            return DraftStepSeconds(count, count) + count * draft_overhead_;
+          },
       .least_gain = kLeastGain};
   const DraftDecision decision = ChooseDraftLengths(sequences, others, prices);
   std::array<int32_t, kMaxDraft> modelled{};
@@ -220,7 +238,8 @@ void Speculator::Choose(std::span<SpeculationSlot> slots) {
     }
   }
   for (const int32_t count : modelled) {
-    if (count > 0) model_seconds_ += DraftStepSeconds(count, count);
+    if (count > 0) model_seconds_ += prices.draft_step(count);
+    model_tokens_ += count;
   }
 }
 

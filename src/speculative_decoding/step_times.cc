@@ -11,8 +11,10 @@ namespace {
 // How much of a step's deviation is taken over: by all alike, and by the knots beside it.
 constexpr double kLoadRate = 0.05;
 constexpr double kKnotRate = 0.10;
-// A deviation counts up to this factor.
-constexpr double kMostDeviation = 1.5;
+// A deviation counts up to these factors: what disturbs a machine makes steps longer.
+constexpr double kMostLonger = 1.25, kMostShorter = 1.5;
+
+double Bounded(double ratio) { return std::clamp(ratio, 1 / kMostShorter, kMostLonger); }
 
 }  // namespace
 
@@ -72,28 +74,26 @@ double StepTimes::Of(const StepShape& shape) const {
   return load_ * (Base(shape.rows) + Depth(shape));
 }
 
-void StepTimes::Scale(double ratio) {
-  load_ *= std::pow(std::clamp(ratio, 1 / kMostDeviation, kMostDeviation), kLoadRate);
-}
+void StepTimes::Scale(double ratio) { load_ *= std::pow(Bounded(ratio), kLoadRate); }
 
-void StepTimes::Observe(const StepShape& shape, double seconds) {
+void StepTimes::Observe(const StepShape& shape, double seconds, double trust) {
   if (seconds <= 0 || shape.rows <= 0) return;
   const Place place = PlaceOf(shape.rows);
   if (known_ == 0) {
     SetBase(kKnots[place.share < 0.5 ? place.low : place.high], seconds);
     return;
   }
-  const double ratio = std::clamp(seconds / Of(shape), 1 / kMostDeviation, kMostDeviation);
+  const double ratio = Bounded(seconds / Of(shape));
   const auto take = [&](size_t knot, double share) {
     if (share <= 0) return;
     const double base = KnotOf(knot);
     const bool is_new = base_[knot] == 0;
     if (is_new) ++known_;
-    base_[knot] = base * std::pow(ratio, is_new ? 1.0 : kKnotRate * share);
+    base_[knot] = base * std::pow(ratio, is_new ? 1.0 : trust * kKnotRate * share);
   };
   take(place.low, 1.0 - place.share);
   take(place.high, place.share);
-  load_ *= std::pow(ratio, kLoadRate);
+  load_ *= std::pow(ratio, trust * kLoadRate);
 }
 
 }  // namespace millrace

@@ -34,8 +34,9 @@ class StepTimes {
   // Measurements at the start, at no depth; then the coefficients of depth, in seconds a position.
   void SetBase(int32_t knot_rows, double seconds);
   void SetDepth(double per_sequence, double per_further_row);
-  // A step as it ran. Keeps outliers (the machine did something else) from mattering much.
-  void Observe(const StepShape& shape, double seconds);
+  // A step as it ran. Keeps outliers (the machine did something else) from mattering much. `trust`:
+  // as many times the usual weight, for a shape that is seen rarely; 1 to 3.
+  void Observe(const StepShape& shape, double seconds, double trust = 1.0);
 
   // All steps take this many times as long as was thought.
   void Scale(double ratio);

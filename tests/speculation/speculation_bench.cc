@@ -38,6 +38,7 @@ struct Options {
   int32_t force = 0;  // tokens drafted whether they pay or not; 0: as they pay
   bool random_arrival = false;
   bool victims = false;
+  bool each_round = false;
 };
 
 // One set of weights for several engines, which take turns.
@@ -229,6 +230,12 @@ Status Run(const Options& options) {
       const size_t forward = (turn + static_cast<size_t>(round / 2)) % modes;
       const size_t mode = round % 2 == 0 ? forward : modes - 1 - forward;
       ASSIGN_OR_RETURN(Answers answers, Ask(*engines[mode], requests, options.random_arrival));
+      if (options.each_round) {
+        fmt::print(
+            "round {} {:8} {:5} tokens {:9.3f} ms   drafted {} accepted {} saved {:+.3f} ms\n",
+            round, options.modes[mode], answers.count, answers.seconds * 1e3, answers.drafted,
+            answers.accepted, answers.saved * 1e3);
+      }
       results[mode].push_back(std::move(answers));
     }
   }
@@ -292,6 +299,7 @@ int main(int argc, char** argv) {
   app.add_flag("--random-arrival", options.random_arrival, "requests come 0 to 5 steps apart");
   app.add_flag("--adversary", options.victims,
                "the first request of each round runs beside repetitive ones");
+  app.add_flag("--each-round", options.each_round, "a line per round and mode");
   CLI11_PARSE(app, argc, argv);
   const Status status = Run(options);
   return status.ok() ? 0 : ReportError(status.error());
