@@ -20,19 +20,11 @@ void Engine::State::StartSpeculation() {
   speculator.MeasureAtStart(*model, kv, table, clock);
 }
 
-// Until Verify, a request's tokens end with its draft.
-void Engine::State::Draft(StepPlan& plan) {
-  slots.clear();
-  if (!speculator.active()) return;
-  draft_begun = clock.Now();
-  for (const BlockCopy& copy : plan.copies) speculator.CopyBlock(copy.from, copy.to);
-  int32_t prefill_rows = 0;
+// One slot per decoding sequence.
+void Engine::State::MakeSlots(const StepPlan& plan) {
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const Slice& slice = plan.slices[i];
-    if (!slice.samples || slice.count > 1) {
-      prefill_rows += slice.count;
-      continue;
-    }
+    if (!slice.samples || slice.count > 1) continue;
     const LiveRequest& request = live.at(slice.request);
     const auto length = static_cast<int32_t>(request.tokens.size());
     // Forks begin where the prompt ends.
@@ -47,8 +39,30 @@ void Engine::State::Draft(StepPlan& plan) {
                      .room_to_limit = request.max_length - length,
                      .mode = request.speculate});
   }
-  if (slots.empty()) return;
-  speculator.Plan(slots, prefill_rows);
+}
+
+// Until Verify, a request's tokens end with its draft.
+void Engine::State::Draft(StepPlan& plan) {
+  slots.clear();
+  if (!speculator.active()) return;
+  draft_begun = clock.Now();
+  for (const BlockCopy& copy : plan.copies) speculator.CopyBlock(copy.from, copy.to);
+  int32_t sequences = 0, prefill_rows = 0;
+  int64_t depth = 0;
+  for (const Slice& slice : plan.slices) {
+    const bool decodes = slice.samples && slice.count == 1;
+    (decodes ? sequences : prefill_rows) += slice.count;
+    if (decodes) depth += slice.first + 1;
+  }
+  if (speculator.Begin(sequences, depth, prefill_rows)) {
+    MakeSlots(plan);
+    MakeDrafts(plan);
+  }
+  draft_ended = clock.Now();
+}
+
+void Engine::State::MakeDrafts(StepPlan& plan) {
+  speculator.Plan(slots);
   for (SpeculationSlot& slot : slots) {
     if (slot.task.wanted == 0) continue;
     slot.task.wanted = scheduler.ReserveDraft(plan.slices[slot.slice], slot.task.wanted);
@@ -63,12 +77,11 @@ void Engine::State::Draft(StepPlan& plan) {
     request.timings.computed_tokens += slice.drafted;
     progress.tokens_computed += slice.drafted;
   }
-  draft_ended = clock.Now();
 }
 
 // Tells the speculator and the requests what the step took.
 void Engine::State::AccountForDrafts() {
-  if (slots.empty()) return;
+  if (!speculator.active()) return;
   const Duration drafting = draft_ended - draft_begun, verifying = clock.Now() - draft_ended;
   speculator.Observe(slots, drafting, verifying);
   for (const SpeculationSlot& slot : slots) {

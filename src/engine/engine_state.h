@@ -119,6 +119,8 @@ struct Engine::State {
 
   // engine_draft.cc
   void StartSpeculation();
+  void MakeSlots(const StepPlan& plan);
+  void MakeDrafts(StepPlan& plan);
 
   // engine_swap.cc
   void StartSwap();

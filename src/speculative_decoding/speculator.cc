@@ -98,7 +98,7 @@ void Speculator::Verified(const SpeculationSlot& slot, std::span<const Sampled> 
 
 void Speculator::Observe(std::span<const SpeculationSlot> slots, Duration drafting,
                          Duration verifying) {
-  if (slots.empty()) return;
+  if (shape_.rows == 0) return;
   const double draft_seconds = Seconds(drafting), step_seconds = Seconds(verifying);
   StepShape shape = shape_;
   int32_t drafted = 0;

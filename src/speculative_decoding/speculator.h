@@ -64,15 +64,18 @@ class Speculator {
                       const Clock& clock);
 
   void CopyBlock(BlockId from, BlockId to);
-  // Chooses the drafter of each slot and how many tokens to ask for; `prefill_rows`: what else the
-  // step computes.
-  void Plan(std::span<SpeculationSlot> slots, int32_t prefill_rows);
+  // A step of so many decoding sequences, which hold `depth` tokens together, and `prefill_rows`
+  // begins. Whether drafts are worth looking for: Plan and Draft are called only then.
+  bool Begin(int32_t sequences, int64_t depth, int32_t prefill_rows);
+  // Chooses the drafter of each slot, one per decoding sequence, and how many tokens to ask for.
+  void Plan(std::span<SpeculationSlot> slots);
   // Fills in the drafts: at most task.wanted tokens each.
   void Draft(std::span<SpeculationSlot> slots);
   // What the target said: the tokens that were appended to the slot's sequence, of which the first
   // `accepted` are its draft's.
   void Verified(const SpeculationSlot& slot, std::span<const Sampled> tokens, int32_t accepted);
-  // The step is over: what Plan and Draft took, and the rest.
+  // The step is over: what Begin, Plan and Draft took, and the rest. `slots`: none where Begin said
+  // so.
   void Observe(std::span<const SpeculationSlot> slots, Duration drafting, Duration verifying);
   void Finish(RequestId request, std::string_view space, std::span<const TokenId> tokens,
               int32_t prompt_tokens);
@@ -114,7 +117,7 @@ class Speculator {
   void ObserveDrafting(int32_t drafted, double seconds);
   void PlanFixed(std::span<SpeculationSlot> slots);
   bool ShouldLook(const RequestState& state) const;
-  bool CouldPay(size_t sequences);
+  bool CouldPay(int32_t sequences);
   void AskCheapDrafters(SpeculationSlot& slot, Look& look);
   void ConsiderModel(SpeculationSlot& slot, Look& look, size_t sequences);
   bool IsWorthReading(const SpeculationSlot& slot, const DraftOffer& offer, int32_t unread,

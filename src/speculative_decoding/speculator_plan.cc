@@ -60,32 +60,36 @@ double Speculator::SlackOf(const RequestState& state) const {
   return state.saved + kTolerance * (state.plain + plain);
 }
 
-void Speculator::Plan(std::span<SpeculationSlot> slots, int32_t prefill_rows) {
+bool Speculator::Begin(int32_t sequences, int64_t depth, int32_t prefill_rows) {
   ++step_;
   model_seconds_ = 0;
   model_tokens_ = 0;
   looked_ = false;
   prefill_seconds_ = 0;
   prefill_rows_ = prefill_rows;
-  shape_ = {.rows = static_cast<int32_t>(slots.size())};
+  shape_ = {.rows = sequences, .depth = depth};
   looks_.clear();
-  looks_.resize(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) {
-    SpeculationSlot& slot = slots[i];
-    slot.task.wanted = 0;
-    slot.position = static_cast<int32_t>(slot.task.tokens.size());
-    shape_.depth += slot.position;
-    looks_[i].request = slot.task.request;
-    looks_[i].state = &requests_[slot.task.request];
-  }
-  if (config_.fixed_draft) return PlanFixed(slots);
+  if (!active() || sequences == 0) return false;
+  if (config_.fixed_draft) return true;
   if (prefill_rows > 0 && times_.known()) {
     StepShape with = shape_;
     with.rows += prefill_rows;
     prefill_seconds_ = std::max(0.0, times_.Of(with) - times_.Of(shape_));
   }
   const bool plain_is_due = drafted_steps_ >= drafted_per_plain_;
-  if (!times_.known() || plain_is_due || look_budget_ < 0 || !CouldPay(slots.size())) return;
+  return times_.known() && !plain_is_due && look_budget_ >= 0 && CouldPay(sequences);
+}
+
+void Speculator::Plan(std::span<SpeculationSlot> slots) {
+  looks_.resize(slots.size());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    SpeculationSlot& slot = slots[i];
+    slot.task.wanted = 0;
+    slot.position = static_cast<int32_t>(slot.task.tokens.size());
+    looks_[i].request = slot.task.request;
+    looks_[i].state = &requests_[slot.task.request];
+  }
+  if (config_.fixed_draft) return PlanFixed(slots);
   looked_ = true;
   bool any = false;
   for (size_t i = 0; i < slots.size(); ++i) {
@@ -118,13 +122,13 @@ bool Speculator::ShouldLook(const RequestState& state) const {
 }
 
 // Whether drafts would pay if every proposal were right and cost nothing.
-bool Speculator::CouldPay(size_t sequences) {
-  const size_t slot = std::min(sequences, pays_.size() - 1);
+bool Speculator::CouldPay(int32_t sequences) {
+  const size_t slot = std::min(static_cast<size_t>(sequences), pays_.size() - 1);
   if (pays_checked_[slot] > 0 && step_ < pays_checked_[slot] - 1 + kCheckEvery) return pays_[slot];
   pays_checked_[slot] = step_ + 1;
-  const double plain = StepSeconds(0), tokens = static_cast<double>(sequences);
+  const double plain = StepSeconds(0), tokens = sequences;
   pays_[slot] = false;
-  const auto most = static_cast<int32_t>(sequences) * config_.max_draft;
+  const int32_t most = sequences * config_.max_draft;
   for (int32_t drafted = 1; drafted <= most && !pays_[slot]; ++drafted) {
     pays_[slot] = (tokens + drafted) * plain > kLeastGain * tokens * StepSeconds(drafted);
   }

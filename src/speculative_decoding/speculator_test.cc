@@ -57,8 +57,13 @@ class Simulation {
                        .room_to_limit = static_cast<int32_t>(left),
                        .mode = Speculation::kAuto});
     }
-    speculator_.Plan(slots, 0);
-    speculator_.Draft(slots);
+    int64_t depth = 0;
+    for (const SpeculationSlot& slot : slots)
+      depth += static_cast<int64_t>(slot.task.tokens.size());
+    if (speculator_.Begin(static_cast<int32_t>(slots.size()), depth, 0)) {
+      speculator_.Plan(slots);
+      speculator_.Draft(slots);
+    }
     int32_t rows = 0;
     for (size_t i = 0; i < slots.size(); ++i) {
       Text& text = texts_[i];

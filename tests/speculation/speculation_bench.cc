@@ -6,8 +6,9 @@
 // Each round takes prompts that no round had before (so that recent outputs do not hold the
 // answers) and gives them to every mode, in an order that changes from round to round. Their
 // prefill is done before the clock starts, by a request of one token: the prefix cache has it.
-// Prints tokens per second of each mode, its ratio to the first mode (median of the rounds), and
-// how many answers differ from the first mode's.
+// Rounds of warm-up come first: memory is touched, prices and acceptance are learnt. Prints tokens
+// per second of each mode, its ratio to the first mode (median of the rounds), and how many answers
+// differ from the first mode's.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -31,6 +32,7 @@ struct Options {
   int32_t streams = 1;
   int32_t per_round = 8;
   int32_t rounds = 8;
+  int32_t warm_up = 1;
   int32_t max_tokens = 48;
   double temperature = 0;
   std::vector<std::string> modes = {"off", "auto"};
@@ -92,10 +94,21 @@ Result<Setup> Load(const Options& options) {
   return setup;
 }
 
+// What the system takes to hand out memory is a start's cost, once; it is not measured here.
+Result<KvStore> TouchedKv(const KvShape& shape, int32_t blocks) {
+  ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(shape, KvType::kBf16, blocks));
+  for (int32_t i = 0; i < blocks; ++i) std::ranges::fill(kv.BlockData(BlockId(i)), std::byte{0});
+  return kv;
+}
+
 Result<std::unique_ptr<Engine>> MakeEngine(const Setup& setup, const Options& options,
                                            const std::string& mode) {
+  // Room for the prompts of a round, which the prefix cache keeps, and a little more.
+  constexpr int32_t kBlocksPerPrompt = 12, kMore = 32;
+  const int32_t prompts = std::max(options.per_round, options.victims ? 2 * options.streams : 0);
+  const int32_t blocks = prompts * kBlocksPerPrompt + kMore;
   EngineConfig config;
-  config.context_length = 2048;
+  config.context_length = std::min(2048, blocks * kBlockTokens);
   config.scheduler.max_running = options.streams;
   config.max_queued_requests = 1 << 20;
   config.max_queued_tokens = int64_t{1} << 40;
@@ -103,12 +116,8 @@ Result<std::unique_ptr<Engine>> MakeEngine(const Setup& setup, const Options& op
   config.speculation.measure_at_start = true;
   if (options.force > 0) config.speculation.fixed_draft = options.force;
   ASSIGN_OR_RETURN(config.speculation.mode, ParseSpeculation(mode));
-  const auto block = KvStore::BlockBytes(setup.target->info().kv_shape, KvType::kBf16);
-  const auto blocks = static_cast<int32_t>(std::min<int64_t>((int64_t{2} << 30) / block, 8192));
-  ASSIGN_OR_RETURN(KvStore kv,
-                   KvStore::Create(setup.target->info().kv_shape, KvType::kBf16, blocks));
-  ASSIGN_OR_RETURN(KvStore draft_kv,
-                   KvStore::Create(setup.draft->info().kv_shape, KvType::kBf16, blocks));
+  ASSIGN_OR_RETURN(KvStore kv, TouchedKv(setup.target->info().kv_shape, blocks));
+  ASSIGN_OR_RETURN(KvStore draft_kv, TouchedKv(setup.draft->info().kv_shape, blocks));
   auto draft = std::make_unique<DraftModel>(
       DraftModel{.model = std::make_unique<SharedModel>(setup.draft),
                  .kv = std::move(draft_kv),
@@ -181,7 +190,8 @@ Result<std::vector<std::vector<TokenId>>> ReadPrompts(const Options& options,
     prompts.push_back(
         tokenizer.Encode(json["prompt"].get_ref<const std::string&>(), SpecialTokens::kParse));
   }
-  const auto needed = static_cast<size_t>(options.per_round) * static_cast<size_t>(options.rounds);
+  const auto needed = static_cast<size_t>(options.per_round) *
+                      static_cast<size_t>(options.rounds + options.warm_up);
   if (prompts.size() < needed) {
     return Error{fmt::format("{} holds {} prompts, but {} rounds of {} need {}", options.prompts,
                              prompts.size(), options.rounds, options.per_round, needed)};
@@ -219,7 +229,7 @@ Status Run(const Options& options) {
   const size_t modes = options.modes.size();
   std::vector<std::vector<Answers>> results(modes);
   size_t next = 0;
-  for (int32_t round = 0; round < options.rounds; ++round) {
+  for (int32_t round = -options.warm_up; round < options.rounds; ++round) {
     std::vector<Request> requests;
     for (int32_t i = 0; i < options.per_round; ++i, ++next) {
       requests.push_back(MakeRequest(setup, options, prompts[next], next));
@@ -227,7 +237,7 @@ Status Run(const Options& options) {
     if (options.victims) AddAdversaries(options, requests);
     for (size_t turn = 0; turn < modes; ++turn) {
       // There and back again, shifted by one each time.
-      const size_t forward = (turn + static_cast<size_t>(round / 2)) % modes;
+      const size_t forward = (turn + static_cast<size_t>((round + options.warm_up) / 2)) % modes;
       const size_t mode = round % 2 == 0 ? forward : modes - 1 - forward;
       ASSIGN_OR_RETURN(Answers answers, Ask(*engines[mode], requests, options.random_arrival));
       if (options.each_round) {
@@ -236,7 +246,7 @@ Status Run(const Options& options) {
             round, options.modes[mode], answers.count, answers.seconds * 1e3, answers.drafted,
             answers.accepted, answers.saved * 1e3);
       }
-      results[mode].push_back(std::move(answers));
+      if (round >= 0) results[mode].push_back(std::move(answers));
     }
   }
   fmt::print(
@@ -287,6 +297,8 @@ int main(int argc, char** argv) {
   app.add_option("--per-round", options.per_round, "prompts of a round")
       ->check(CLI::Range(1, 10000));
   app.add_option("--rounds", options.rounds, "rounds")->check(CLI::Range(1, 1000));
+  app.add_option("--warm-up", options.warm_up, "rounds before, which do not count")
+      ->check(CLI::Range(0, 1000));
   app.add_option("--max-tokens", options.max_tokens, "longest answer")->check(CLI::Range(1, 1000));
   app.add_option("--temperature", options.temperature, "0: greedy")->check(CLI::Range(0.0, 2.0));
   app.add_option("--modes", options.modes,
