@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -14,6 +13,7 @@
 
 #include "base/cgroup.h"
 #include "base/rng.h"
+#include "command_line.h"
 #include "gguf/writer.h"
 #include "model/deepened_model.h"
 #include "model/random_model.h"
@@ -432,44 +432,36 @@ Status RunBench(const BenchFlags& flags) {
 
 }  // namespace
 
-void AddBenchVerb(CLI::App& app, int& exit_code) {
+void AddBenchVerb(CommandLine& line) {
   auto flags = std::make_shared<BenchFlags>();
-  auto* verb = app.add_subcommand("bench", "Measure tokens per second of prefill and decode");
-  AddModelFlags(*verb, flags->model);
-  verb->add_option("--shape", flags->shape,
-                   "random weights instead of a MODEL: llama-1b, llama-8b, qwen3-4b, tiny");
-  verb->add_option("--type", flags->type, "with --shape: Q4_K_M, Q5_K_M, Q8_0, F16, ...")
-      ->capture_default_str();
-  verb->add_option("--save", flags->save, "with --shape: keep the model in this file");
-  verb->add_option("--deepen", flags->deepen,
-                   "so many times the model's layers, of which the added ones change nothing: the "
-                   "same function at that many times the price")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10000));
-  verb->add_option("--prompt", flags->prompts, "prompt lengths, such as 512,4096")
-      ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 22));
-  verb->add_option("--generate", flags->generate, "decode steps")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1 << 20));
-  verb->add_option("--batch", flags->batches, "sequences together, such as 1,4,16")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 4096));
-  verb->add_option("--depth", flags->depths, "tokens already in the cache, such as 0,4096")
-      ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 22));
-  verb->add_option("--verify", flags->verify,
-                   "tokens of one sequence in a step, such as 8, against a decode step")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1 << 16));
-  verb->add_option("--repeat", flags->repeat, "timed runs of each row")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  verb->add_flag("--json", flags->json, "minimum, median and maximum as JSON");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = RunBench(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("bench", "Measure tokens per second of prefill and decode");
+  AddModelFlags(verb, flags->model);
+  verb.Option("--shape", flags->shape,
+              "random weights instead of a MODEL: llama-1b, llama-8b, qwen3-4b, tiny");
+  verb.Option("--type", flags->type, "with --shape: Q4_K_M, Q5_K_M, Q8_0, F16, ...").ShowDefault();
+  verb.Option("--save", flags->save, "with --shape: keep the model in this file");
+  verb.Option("--deepen", flags->deepen,
+              "so many times the model's layers, of which the added ones change nothing: the "
+              "same function at that many times the price")
+      .ShowDefault()
+      .Range(1, 10000);
+  verb.Option("--prompt", flags->prompts, "prompt lengths, such as 512,4096")
+      .Commas()
+      .Range(0, 1 << 22);
+  verb.Option("--generate", flags->generate, "decode steps").ShowDefault().Range(0, 1 << 20);
+  verb.Option("--batch", flags->batches, "sequences together, such as 1,4,16")
+      .Commas()
+      .Range(1, 4096);
+  verb.Option("--depth", flags->depths, "tokens already in the cache, such as 0,4096")
+      .Commas()
+      .Range(0, 1 << 22);
+  verb.Option("--verify", flags->verify,
+              "tokens of one sequence in a step, such as 8, against a decode step")
+      .Commas()
+      .Range(1, 1 << 16);
+  verb.Option("--repeat", flags->repeat, "timed runs of each row").ShowDefault().Range(1, 1000);
+  verb.Switch("--json", flags->json, "minimum, median and maximum as JSON");
+  verb.OnParsed([flags] { return RunBench(*flags); });
 }
 
 }  // namespace millrace

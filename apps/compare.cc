@@ -2,7 +2,6 @@
 // speed on this machine, perplexity, KL against the first, task score, and a verdict.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -11,6 +10,7 @@
 
 #include "answering.h"
 #include "base/atomic_file.h"
+#include "command_line.h"
 #include "compare_report.h"
 #include "reporting.h"
 #include "speed.h"
@@ -177,34 +177,27 @@ Status RunCompare(const CompareFlags& flags) {
 
 }  // namespace
 
-void AddCompareVerb(CLI::App& app, int& exit_code) {
+void AddCompareVerb(CommandLine& line) {
   auto flags = std::make_shared<CompareFlags>();
-  auto* verb = app.add_subcommand(
-      "compare", "One table: what each model file costs and what it is worth on a task");
-  AddModelFlags(*verb, flags->model);
-  verb->remove_option(verb->get_option("model"));
-  verb->add_option("models", flags->models, "GGUF files; the first is the reference")
-      ->type_name("MODEL")
-      ->required();
-  verb->add_option("--task", flags->task,
-                   "JSONL questions (src/lab/task.h); demo: the built-in task");
-  verb->add_option("--text", flags->text,
-                   "a text for perplexity and KL (default: the task's questions and answers)");
-  verb->add_option("--text-tokens", flags->text_tokens, "of it, about so many tokens; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  verb->add_option("--questions", flags->questions, "only the first so many; 0: all")
-      ->capture_default_str();
-  verb->add_option("--max-tokens", flags->max_tokens, "longest answer")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--html", flags->html, "write a self-contained page with the plot here");
-  verb->add_option("--markdown", flags->markdown, "write the table as Markdown here");
-  verb->add_flag("--json", flags->json, "as JSON");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = RunCompare(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("compare",
+                           "One table: what each model file costs and what it is worth on a task");
+  AddModelFlags(verb, flags->model);
+  verb.Remove("model");
+  verb.Option("models", flags->models, "GGUF files; the first is the reference")
+      .Placeholder("MODEL")
+      .Required();
+  verb.Option("--task", flags->task, "JSONL questions (src/lab/task.h); demo: the built-in task");
+  verb.Option("--text", flags->text,
+              "a text for perplexity and KL (default: the task's questions and answers)");
+  verb.Option("--text-tokens", flags->text_tokens, "of it, about so many tokens; 0: all")
+      .ShowDefault()
+      .NonNegative();
+  verb.Option("--questions", flags->questions, "only the first so many; 0: all").ShowDefault();
+  verb.Option("--max-tokens", flags->max_tokens, "longest answer").ShowDefault().Range(1, 1 << 20);
+  verb.Option("--html", flags->html, "write a self-contained page with the plot here");
+  verb.Option("--markdown", flags->markdown, "write the table as Markdown here");
+  verb.Switch("--json", flags->json, "as JSON");
+  verb.OnParsed([flags] { return RunCompare(*flags); });
 }
 
 }  // namespace millrace

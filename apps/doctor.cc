@@ -1,10 +1,10 @@
 // millrace doctor: what this machine offers, and whether the build works on it.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/cgroup.h"
+#include "command_line.h"
 #include "generation.h"
 #include "model_loading.h"
 #include "reporting.h"
@@ -127,17 +127,14 @@ Status Doctor(const ModelFlags& flags, bool json) {
 
 }  // namespace
 
-void AddDoctorVerb(CLI::App& app, int& exit_code) {
+void AddDoctorVerb(CommandLine& line) {
   auto flags = std::make_shared<ModelFlags>();
   auto json = std::make_shared<bool>(false);
-  auto* verb = app.add_subcommand(
-      "doctor", "Explain what this machine offers, what fits, and test the kernels");
-  AddModelFlags(*verb, *flags);
-  verb->add_flag("--json", *json, "as JSON");
-  verb->callback([flags, json, &exit_code] {
-    if (const Status status = Doctor(*flags, *json); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb =
+      line.AddVerb("doctor", "Explain what this machine offers, what fits, and test the kernels");
+  AddModelFlags(verb, *flags);
+  verb.Switch("--json", *json, "as JSON");
+  verb.OnParsed([flags, json] { return Doctor(*flags, *json); });
 }
 
 }  // namespace millrace

@@ -1,8 +1,8 @@
 // The flags of speculation, and the draft model.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <string>
 
+#include "command_line.h"
 #include "embedded_model.h"
 #include "model_loading.h"
 
@@ -37,21 +37,21 @@ Result<MappedGguf> OpenDraftFile(const ModelFlags& flags) {
 
 }  // namespace
 
-void AddSpeculationFlags(CLI::App& verb, ModelFlags& flags) {
-  verb.add_option("--speculate", flags.speculate,
-                  "draft tokens and verify several at once: auto (whichever drafter pays, as "
-                  "measured), off, lookup, suffix or draft")
-      ->envname("MILLRACE_SPECULATE")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "off", "lookup", "suffix", "draft"}));
-  verb.add_option("--draft", flags.draft,
-                  "a smaller GGUF model with the same vocabulary, which drafts (default: the "
-                  "embedded one, for the embedded model)")
-      ->envname("MILLRACE_DRAFT")
-      ->type_name("MODEL");
-  verb.add_option("--max-draft", flags.max_draft, "tokens drafted for one sequence in a step")
-      ->capture_default_str()
-      ->check(CLI::Range(1, kMaxDraft));
+void AddSpeculationFlags(Verb& verb, ModelFlags& flags) {
+  verb.Option("--speculate", flags.speculate,
+              "draft tokens and verify several at once: auto (whichever drafter pays, as "
+              "measured), off, lookup, suffix or draft")
+      .Env("MILLRACE_SPECULATE")
+      .ShowDefault()
+      .OneOf({"auto", "off", "lookup", "suffix", "draft"});
+  verb.Option("--draft", flags.draft,
+              "a smaller GGUF model with the same vocabulary, which drafts (default: the "
+              "embedded one, for the embedded model)")
+      .Env("MILLRACE_DRAFT")
+      .Placeholder("MODEL");
+  verb.Option("--max-draft", flags.max_draft, "tokens drafted for one sequence in a step")
+      .ShowDefault()
+      .Range(1, kMaxDraft);
 }
 
 Status LoadDraft(const ModelFlags& flags, const TransformerOptions& options, LoadedModel& loaded) {

@@ -2,11 +2,11 @@
 // --against a second model, which answers changed and whether that is more than chance.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "answering.h"
+#include "command_line.h"
 #include "lab/task_score.h"
 #include "quality_json.h"
 #include "reporting.h"
@@ -107,27 +107,19 @@ Status RunEvaluate(const EvaluateFlags& flags) {
 
 }  // namespace
 
-void AddEvaluateVerb(CLI::App& app, int& exit_code) {
+void AddEvaluateVerb(CommandLine& line) {
   auto flags = std::make_shared<EvaluateFlags>();
-  auto* verb =
-      app.add_subcommand("evaluate", "How many of a task's questions a model answers rightly");
-  AddModelFlags(*verb, flags->model);
-  AddPrefixCacheFlags(*verb, flags->model);
-  verb->get_option("model")->required();
-  verb->add_option("task", flags->task, "JSONL (src/lab/task.h); demo: the built-in task")
-      ->required();
-  verb->add_option("--against", flags->against, "a second model: flips both ways and McNemar");
-  verb->add_option("--max-tokens", flags->max_tokens, "longest answer")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--questions", flags->questions, "only the first so many; 0: all")
-      ->capture_default_str();
-  verb->add_option("--show", flags->show, "print so many wrong answers")->capture_default_str();
-  verb->add_flag("--json", flags->json, "as JSON");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = RunEvaluate(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("evaluate", "How many of a task's questions a model answers rightly");
+  AddModelFlags(verb, flags->model);
+  AddPrefixCacheFlags(verb, flags->model);
+  verb.Find("model").Required();
+  verb.Option("task", flags->task, "JSONL (src/lab/task.h); demo: the built-in task").Required();
+  verb.Option("--against", flags->against, "a second model: flips both ways and McNemar");
+  verb.Option("--max-tokens", flags->max_tokens, "longest answer").ShowDefault().Range(1, 1 << 20);
+  verb.Option("--questions", flags->questions, "only the first so many; 0: all").ShowDefault();
+  verb.Option("--show", flags->show, "print so many wrong answers").ShowDefault();
+  verb.Switch("--json", flags->json, "as JSON");
+  verb.OnParsed([flags] { return RunEvaluate(*flags); });
 }
 
 }  // namespace millrace

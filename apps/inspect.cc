@@ -1,12 +1,12 @@
 // millrace inspect MODEL: what a GGUF file holds; with --logits, what the model computes for given
 // tokens.
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "command_line.h"
 #include "model_loading.h"
 #include "reporting.h"
 #include "verbs.h"
@@ -141,20 +141,16 @@ Status Inspect(const InspectFlags& flags) {
 
 }  // namespace
 
-void AddInspectVerb(CLI::App& app, int& exit_code) {
+void AddInspectVerb(CommandLine& line) {
   auto flags = std::make_shared<InspectFlags>();
-  auto* verb =
-      app.add_subcommand("inspect", "Show what a GGUF file holds, or the logits it computes");
-  AddModelFlags(*verb, flags->model);
-  verb->add_flag("--json", flags->json, "as JSON");
-  verb->add_flag("--tensors", flags->tensors, "list every tensor");
-  verb->add_option("--logits", flags->logits_path,
-                   "write float32 logits of every position of --tokens to this file");
-  verb->add_option("--tokens", flags->tokens, "token ids, such as 1,2,3");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = Inspect(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("inspect", "Show what a GGUF file holds, or the logits it computes");
+  AddModelFlags(verb, flags->model);
+  verb.Switch("--json", flags->json, "as JSON");
+  verb.Switch("--tensors", flags->tensors, "list every tensor");
+  verb.Option("--logits", flags->logits_path,
+              "write float32 logits of every position of --tokens to this file");
+  verb.Option("--tokens", flags->tokens, "token ids, such as 1,2,3");
+  verb.OnParsed([flags] { return Inspect(*flags); });
 }
 
 }  // namespace millrace

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "base/cgroup.h"
+#include "command_line.h"
 #include "embedded_model.h"
 #include "prefix_cache/disk_tier.h"
 
@@ -122,113 +122,110 @@ Result<std::optional<KvStore>> MakeSwap(const ModelFlags& flags, const LoadedMod
 
 }  // namespace
 
-void AddModelFileFlag(CLI::App& verb, ModelFlags& flags) {
-  verb.add_option("model", flags.model, "a GGUF file; without one, the embedded demo model")
-      ->type_name("MODEL");
+void AddModelFileFlag(Verb& verb, ModelFlags& flags) {
+  verb.Option("model", flags.model, "a GGUF file; without one, the embedded demo model")
+      .Placeholder("MODEL");
 }
 
-void AddModelFlags(CLI::App& verb, ModelFlags& flags) {
+void AddModelFlags(Verb& verb, ModelFlags& flags) {
   AddModelFileFlag(verb, flags);
-  verb.add_option("--threads", flags.threads, "threads (default: one per physical core)")
-      ->envname("MILLRACE_THREADS")
-      ->check(CLI::Range(0, 1024));
-  verb.add_option(
-          "--pinning", flags.pinning,
-          "bind each thread but the first to a core: on, off, or auto: where the machine is "
-          "this process's alone")
-      ->envname("MILLRACE_PINNING")
-      ->capture_default_str();
-  verb.add_option("--isa", flags.isa,
-                  "instruction set: scalar, avx2, avxvnni, avx512, or on ARM neon-dot, neon-i8mm "
-                  "(default: the best)")
-      ->envname("MILLRACE_ISA");
-  verb.add_option("--kv-type", flags.kv_type,
-                  "KV cache element: bf16, f32 or q8_0 (half of bf16, and less exact)")
-      ->envname("MILLRACE_KV_TYPE")
-      ->capture_default_str();
-  verb.add_option("--attention", flags.attention, "flash or standard")
-      ->envname("MILLRACE_ATTENTION")
-      ->capture_default_str();
-  verb.add_option(
+  verb.Option("--threads", flags.threads, "threads (default: one per physical core)")
+      .Env("MILLRACE_THREADS")
+      .Range(0, 1024);
+  verb.Option("--pinning", flags.pinning,
+              "bind each thread but the first to a core: on, off, or auto: where the machine is "
+              "this process's alone")
+      .Env("MILLRACE_PINNING")
+      .ShowDefault();
+  verb.Option("--isa", flags.isa,
+              "instruction set: scalar, avx2, avxvnni, avx512, or on ARM neon-dot, neon-i8mm "
+              "(default: the best)")
+      .Env("MILLRACE_ISA");
+  verb.Option("--kv-type", flags.kv_type,
+              "KV cache element: bf16, f32 or q8_0 (half of bf16, and less exact)")
+      .Env("MILLRACE_KV_TYPE")
+      .ShowDefault();
+  verb.Option("--attention", flags.attention, "flash or standard")
+      .Env("MILLRACE_ATTENTION")
+      .ShowDefault();
+  verb.Option(
           "--weights", flags.weights,
           "packed (quick), mapped (slow; the file's own pages, for little memory), or auto: packed "
           "where it finds room")
-      ->envname("MILLRACE_WEIGHTS")
-      ->capture_default_str();
-  verb.add_option("--weights-cache", flags.weights_cache,
-                  "a folder for packed weights, so that the next start need not pack; or off")
-      ->envname("MILLRACE_WEIGHTS_CACHE")
-      ->type_name("DIR|off")
-      ->capture_default_str();
-  verb.add_option("--context", flags.context,
-                  "longest sequence, prompt and output (default: the model's, at most 8192)")
-      ->envname("MILLRACE_CONTEXT")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(0, 1 << 24));
-  verb.add_option("--kv-memory", flags.kv_memory,
-                  "memory for the KV cache, such as 2GiB, or a share of what is free, such as 50%")
-      ->envname("MILLRACE_KV_MEMORY")
-      ->type_name("SIZE|SHARE");
-  verb.add_option("--max-running", flags.max_running, "sequences that run together")
-      ->envname("MILLRACE_MAX_RUNNING")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  verb.add_option("--step-tokens", flags.step_tokens, "rows computed in one step, decode first")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 16));
-  verb.add_option("--prefill-chunk", flags.prefill_chunk,
-                  "prefill tokens of one sequence in a step")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 16));
+      .Env("MILLRACE_WEIGHTS")
+      .ShowDefault();
+  verb.Option("--weights-cache", flags.weights_cache,
+              "a folder for packed weights, so that the next start need not pack; or off")
+      .Env("MILLRACE_WEIGHTS_CACHE")
+      .Placeholder("DIR|off")
+      .ShowDefault();
+  verb.Option("--context", flags.context,
+              "longest sequence, prompt and output (default: the model's, at most 8192)")
+      .Env("MILLRACE_CONTEXT")
+      .Size()
+      .Range(0, 1 << 24);
+  verb.Option("--kv-memory", flags.kv_memory,
+              "memory for the KV cache, such as 2GiB, or a share of what is free, such as 50%")
+      .Env("MILLRACE_KV_MEMORY")
+      .Placeholder("SIZE|SHARE");
+  verb.Option("--max-running", flags.max_running, "sequences that run together")
+      .Env("MILLRACE_MAX_RUNNING")
+      .ShowDefault()
+      .Range(1, 4096);
+  verb.Option("--step-tokens", flags.step_tokens, "rows computed in one step, decode first")
+      .ShowDefault()
+      .Range(1, 1 << 16);
+  verb.Option("--prefill-chunk", flags.prefill_chunk, "prefill tokens of one sequence in a step")
+      .ShowDefault()
+      .Range(1, 1 << 16);
 }
 
-void AddBatchingFlag(CLI::App& verb, ModelFlags& flags) {
-  verb.add_option("--batching", flags.batching,
-                  "continuous; or static: a batch ends before the next begins, to compare with")
-      ->envname("MILLRACE_BATCHING")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"continuous", "static"}));
-  verb.add_option("--kv", flags.kv,
-                  "paged; or contiguous: one region of the maximal length per request and no "
-                  "prefix cache, to compare with")
-      ->envname("MILLRACE_KV")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"paged", "contiguous"}));
-  verb.add_option(
-          "--target-itl", flags.target_itl,
-          "milliseconds between the tokens of running streams, which prefill chunks keep as "
-          "measured; 0: no target; static batching has none")
-      ->envname("MILLRACE_TARGET_ITL")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 60000.0));
-  verb.add_option("--swap-memory", flags.swap_memory,
-                  "most memory for what preempted requests had computed, such as 1GiB; used where "
-                  "copying is quicker than computing, as measured; 0: none")
-      ->envname("MILLRACE_SWAP_MEMORY")
-      ->capture_default_str()
-      ->transform(CLI::AsSizeValue(false));
+void AddBatchingFlag(Verb& verb, ModelFlags& flags) {
+  verb.Option("--batching", flags.batching,
+              "continuous; or static: a batch ends before the next begins, to compare with")
+      .Env("MILLRACE_BATCHING")
+      .ShowDefault()
+      .OneOf({"continuous", "static"});
+  verb.Option("--kv", flags.kv,
+              "paged; or contiguous: one region of the maximal length per request and no "
+              "prefix cache, to compare with")
+      .Env("MILLRACE_KV")
+      .ShowDefault()
+      .OneOf({"paged", "contiguous"});
+  verb.Option("--target-itl", flags.target_itl,
+              "milliseconds between the tokens of running streams, which prefill chunks keep as "
+              "measured; 0: no target; static batching has none")
+      .Env("MILLRACE_TARGET_ITL")
+      .ShowDefault()
+      .RealRange(0.0, 60000.0);
+  verb.Option("--swap-memory", flags.swap_memory,
+              "most memory for what preempted requests had computed, such as 1GiB; used where "
+              "copying is quicker than computing, as measured; 0: none")
+      .Env("MILLRACE_SWAP_MEMORY")
+      .ShowDefault()
+      .Size();
 }
 
-void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags) {
-  verb.add_option("--prefix-cache", flags.prefix_cache,
-                  "on: prompts that begin alike share what was computed; or off")
-      ->envname("MILLRACE_PREFIX_CACHE")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"on", "off"}));
-  verb.add_option("--prefix-cache-dir", flags.prefix_cache_dir,
-                  "a directory where cached prefixes outlive memory and restarts")
-      ->envname("MILLRACE_PREFIX_CACHE_DIR");
-  verb.add_option("--prefix-cache-disk", flags.prefix_cache_disk,
-                  "most bytes in that directory, such as 8GiB")
-      ->envname("MILLRACE_PREFIX_CACHE_DISK")
-      ->capture_default_str()
-      ->transform(CLI::AsSizeValue(false));
-  verb.add_option("--prefix-cache-disk-use", flags.prefix_cache_disk_use,
-                  "measured: blocks come from the directory where that is faster than computing "
-                  "them, as measured at the start; or always")
-      ->envname("MILLRACE_PREFIX_CACHE_DISK_USE")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"measured", "always"}));
+void AddPrefixCacheFlags(Verb& verb, ModelFlags& flags) {
+  verb.Option("--prefix-cache", flags.prefix_cache,
+              "on: prompts that begin alike share what was computed; or off")
+      .Env("MILLRACE_PREFIX_CACHE")
+      .ShowDefault()
+      .OneOf({"on", "off"});
+  verb.Option("--prefix-cache-dir", flags.prefix_cache_dir,
+              "a directory where cached prefixes outlive memory and restarts")
+      .Env("MILLRACE_PREFIX_CACHE_DIR");
+  verb.Option("--prefix-cache-disk", flags.prefix_cache_disk,
+              "most bytes in that directory, such as 8GiB")
+      .Env("MILLRACE_PREFIX_CACHE_DISK")
+      .ShowDefault()
+      .Size();
+  verb.Option("--prefix-cache-disk-use", flags.prefix_cache_disk_use,
+              "measured: blocks come from the directory where that is faster than computing "
+              "them, as measured at the start; or always")
+      .Env("MILLRACE_PREFIX_CACHE_DISK_USE")
+      .ShowDefault()
+      .OneOf({"measured", "always"});
 }
 
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {

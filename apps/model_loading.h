@@ -18,11 +18,9 @@
 #include "paged_kv/kv_store.h"
 #include "tokenizer/tokenizer.h"
 
-namespace CLI {
-class App;
-}
-
 namespace millrace {
+
+class Verb;
 
 // The flags of every verb that runs a model, as the user wrote them.
 struct ModelFlags {
@@ -54,15 +52,15 @@ struct ModelFlags {
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.
-void AddModelFlags(CLI::App& verb, ModelFlags& flags);
-void AddModelFileFlag(CLI::App& verb, ModelFlags& flags);  // MODEL alone
+void AddModelFlags(Verb& verb, ModelFlags& flags);
+void AddModelFileFlag(Verb& verb, ModelFlags& flags);  // MODEL alone
 
 // --batching, --target-itl and --swap-memory, for the verbs that run many requests at once.
-void AddBatchingFlag(CLI::App& verb, ModelFlags& flags);
+void AddBatchingFlag(Verb& verb, ModelFlags& flags);
 // --prefix-cache and its directory, for the verbs that run an engine.
-void AddPrefixCacheFlags(CLI::App& verb, ModelFlags& flags);
+void AddPrefixCacheFlags(Verb& verb, ModelFlags& flags);
 // --speculate, --draft and --max-draft, for the verbs that run an engine.
-void AddSpeculationFlags(CLI::App& verb, ModelFlags& flags);
+void AddSpeculationFlags(Verb& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags);

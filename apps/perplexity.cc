@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/clock.h"
+#include "command_line.h"
 #include "documents.h"
 #include "quality_json.h"
 #include "reporting.h"
@@ -89,33 +89,30 @@ Status RunPerplexity(PerplexityFlags& flags) {
 
 }  // namespace
 
-void AddPerplexityVerb(CLI::App& app, int& exit_code) {
+void AddPerplexityVerb(CommandLine& line) {
   auto flags = std::make_shared<PerplexityFlags>();
-  auto* verb = app.add_subcommand(
-      "perplexity", "How well a model predicts a text, and how near to another model");
-  AddModelFlags(*verb, flags->model);
-  verb->get_option("model")->required();
-  verb->add_option("file", flags->file,
-                   "plain text; or JSONL with a \"text\", or a question and its answer, per line; "
-                   "demo: the built-in task")
-      ->required();
-  verb->add_option("--reference", flags->reference,
-                   "the unquantised file: adds KL divergence and top-1 agreement");
-  verb->add_option("--score", flags->score, "all tokens, or with questions the answers only")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"all", "answers"}));
-  verb->add_option("--window", flags->documents.window,
-                   "tokens of plain text that are read together; the second half is scored")
-      ->capture_default_str()
-      ->check(CLI::Range(8, 1 << 20));
-  verb->add_option("--max-tokens", flags->documents.max_tokens, "stop after about so many; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  verb->add_flag("--json", flags->json, "as JSON");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = RunPerplexity(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  Verb verb =
+      line.AddVerb("perplexity", "How well a model predicts a text, and how near to another model");
+  AddModelFlags(verb, flags->model);
+  verb.Find("model").Required();
+  verb.Option("file", flags->file,
+              "plain text; or JSONL with a \"text\", or a question and its answer, per line; "
+              "demo: the built-in task")
+      .Required();
+  verb.Option("--reference", flags->reference,
+              "the unquantised file: adds KL divergence and top-1 agreement");
+  verb.Option("--score", flags->score, "all tokens, or with questions the answers only")
+      .ShowDefault()
+      .OneOf({"all", "answers"});
+  verb.Option("--window", flags->documents.window,
+              "tokens of plain text that are read together; the second half is scored")
+      .ShowDefault()
+      .Range(8, 1 << 20);
+  verb.Option("--max-tokens", flags->documents.max_tokens, "stop after about so many; 0: all")
+      .ShowDefault()
+      .NonNegative();
+  verb.Switch("--json", flags->json, "as JSON");
+  verb.OnParsed([flags] { return RunPerplexity(*flags); });
 }
 
 }  // namespace millrace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/topology.h"
+#include "command_line.h"
 #include "conversion/hugging_face.h"
 #include "quantizing.h"
 #include "reporting.h"
@@ -169,52 +169,49 @@ OnConversionProgress ConversionProgressLine() {
   };
 }
 
-void AddQuantizeVerb(CLI::App& app, int& exit_code) {
+void AddQuantizeVerb(CommandLine& line) {
   auto flags = std::make_shared<QuantizeFlags>();
-  auto* verb = app.add_subcommand("quantize", "Write a model in a smaller type");
-  AddModelFlags(*verb, flags->model);
-  verb->get_option("model")->required()->type_name("IN")->description(
+  Verb verb = line.AddVerb("quantize", "Write a model in a smaller type");
+  AddModelFlags(verb, flags->model);
+  verb.Find("model").Required().Placeholder("IN").Describe(
       "a GGUF file, or a Hugging Face folder (safetensors, config.json, tokenizer.json)");
-  verb->add_option("out", flags->out, "the file to write; it appears whole or not at all")
-      ->type_name("OUT")
-      ->required();
-  verb->add_option("type", flags->type,
-                   "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q4_K_M Q4_K_S Q4_0 IQ4_NL IQ4_XS Q3_K_M "
-                   "Q2_K MXFP4")
-      ->type_name("TYPE");
-  verb->add_option("--tensor", flags->tensors,
-                   "PATTERN=TYPE for the tensors whose name holds PATTERN (with * or ?: matches "
-                   "it); may be given several times")
-      ->type_name("PATTERN=TYPE");
-  verb->add_option("--calibration", flags->calibration,
-                   "a text: measures the importance of each column on it (also JSONL; demo)");
-  verb->add_option("--importance", flags->importance,
-                   "an importance matrix, as llama.cpp writes it (GGUF or .dat)");
-  verb->add_option("--save-importance", flags->save_importance,
-                   "keep what --calibration measured; the older form where the name ends in .dat");
-  verb->add_option("--budget", flags->budget,
-                   "largest size of OUT, such as 4.5GiB: chooses the types that lose least")
-      ->transform(CLI::AsSizeValue(false));
-  verb->add_option("--max-kl", flags->max_kl,
-                   "largest mean KL divergence in nats: chooses the smallest file")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--sensitivity", flags->sensitivity,
-                   "with --budget or --max-kl: measure every type of every tensor, or one type and "
-                   "estimate the others by their squared error; auto: measure small models")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "measure", "estimate"}));
-  verb->add_option("--calibration-tokens", flags->calibration_tokens, "tokens for importance")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--sensitivity-tokens", flags->sensitivity_tokens,
-                   "tokens for each measurement of a tensor")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  verb->add_flag("--json", flags->json, "the outcome as JSON");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = RunQuantize(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  verb.Option("out", flags->out, "the file to write; it appears whole or not at all")
+      .Placeholder("OUT")
+      .Required();
+  verb.Option("type", flags->type,
+              "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q4_K_M Q4_K_S Q4_0 IQ4_NL IQ4_XS Q3_K_M "
+              "Q2_K MXFP4")
+      .Placeholder("TYPE");
+  verb.Option("--tensor", flags->tensors,
+              "PATTERN=TYPE for the tensors whose name holds PATTERN (with * or ?: matches "
+              "it); may be given several times")
+      .Placeholder("PATTERN=TYPE");
+  verb.Option("--calibration", flags->calibration,
+              "a text: measures the importance of each column on it (also JSONL; demo)");
+  verb.Option("--importance", flags->importance,
+              "an importance matrix, as llama.cpp writes it (GGUF or .dat)");
+  verb.Option("--save-importance", flags->save_importance,
+              "keep what --calibration measured; the older form where the name ends in .dat");
+  verb.Option("--budget", flags->budget,
+              "largest size of OUT, such as 4.5GiB: chooses the types that lose least")
+      .Size();
+  verb.Option("--max-kl", flags->max_kl,
+              "largest mean KL divergence in nats: chooses the smallest file")
+      .Positive();
+  verb.Option("--sensitivity", flags->sensitivity,
+              "with --budget or --max-kl: measure every type of every tensor, or one type and "
+              "estimate the others by their squared error; auto: measure small models")
+      .ShowDefault()
+      .OneOf({"auto", "measure", "estimate"});
+  verb.Option("--calibration-tokens", flags->calibration_tokens, "tokens for importance")
+      .ShowDefault()
+      .Positive();
+  verb.Option("--sensitivity-tokens", flags->sensitivity_tokens,
+              "tokens for each measurement of a tensor")
+      .ShowDefault()
+      .Positive();
+  verb.Switch("--json", flags->json, "the outcome as JSON");
+  verb.OnParsed([flags] { return RunQuantize(*flags); });
 }
 
 }  // namespace millrace

@@ -1,12 +1,12 @@
 // millrace run MODEL "prompt": generates text on the terminal. Without a prompt, a chat.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "command_line.h"
 #include "generation.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
@@ -172,34 +172,27 @@ Status Run(RunFlags& flags) {
 
 }  // namespace
 
-void AddRunVerb(CLI::App& app, int& exit_code) {
+void AddRunVerb(CommandLine& line) {
   auto flags = std::make_shared<RunFlags>();
   flags->sampling.temperature = 0.0f;
-  auto* verb = app.add_subcommand("run", "Generate text on the terminal; without a prompt, a chat");
-  AddModelFlags(*verb, flags->model);
-  AddPrefixCacheFlags(*verb, flags->model);
-  AddSpeculationFlags(*verb, flags->model);
-  verb->add_option("prompt", flags->prompt,
-                   "the prompt; - reads standard input; without one, a chat");
-  verb->add_option("--tokens", flags->tokens, "the prompt as token ids, such as 1,2,3");
-  verb->add_option("--system", flags->system, "a system message");
-  verb->add_flag("--raw", flags->raw, "no chat template: the model continues the prompt");
-  verb->add_option("--max-tokens", flags->max_tokens, "longest answer")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 24));
-  verb->add_flag("--ignore-eos", flags->ignore_eos, "go on after an end-of-generation token");
-  verb->add_flag("--json", flags->json, "ids, text and timings as JSON");
-  verb->add_option("--temperature", flags->sampling.temperature, "0 is greedy")
-      ->capture_default_str();
-  verb->add_option("--top-k", flags->sampling.top_k, "0: all")->capture_default_str();
-  verb->add_option("--top-p", flags->sampling.top_p, "")->capture_default_str();
-  verb->add_option("--min-p", flags->sampling.min_p, "")->capture_default_str();
-  verb->add_option("--repetition-penalty", flags->sampling.repetition_penalty, "")
-      ->capture_default_str();
-  verb->add_option("--seed", flags->sampling.seed, "")->capture_default_str();
-  verb->callback([flags, &exit_code] {
-    if (const Status status = Run(*flags); !status.ok()) exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("run", "Generate text on the terminal; without a prompt, a chat");
+  AddModelFlags(verb, flags->model);
+  AddPrefixCacheFlags(verb, flags->model);
+  AddSpeculationFlags(verb, flags->model);
+  verb.Option("prompt", flags->prompt, "the prompt; - reads standard input; without one, a chat");
+  verb.Option("--tokens", flags->tokens, "the prompt as token ids, such as 1,2,3");
+  verb.Option("--system", flags->system, "a system message");
+  verb.Switch("--raw", flags->raw, "no chat template: the model continues the prompt");
+  verb.Option("--max-tokens", flags->max_tokens, "longest answer").ShowDefault().Range(1, 1 << 24);
+  verb.Switch("--ignore-eos", flags->ignore_eos, "go on after an end-of-generation token");
+  verb.Switch("--json", flags->json, "ids, text and timings as JSON");
+  verb.Option("--temperature", flags->sampling.temperature, "0 is greedy").ShowDefault();
+  verb.Option("--top-k", flags->sampling.top_k, "0: all").ShowDefault();
+  verb.Option("--top-p", flags->sampling.top_p, "").ShowDefault();
+  verb.Option("--min-p", flags->sampling.min_p, "").ShowDefault();
+  verb.Option("--repetition-penalty", flags->sampling.repetition_penalty, "").ShowDefault();
+  verb.Option("--seed", flags->sampling.seed, "").ShowDefault();
+  verb.OnParsed([flags] { return Run(*flags); });
 }
 
 }  // namespace millrace

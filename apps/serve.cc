@@ -2,13 +2,13 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <thread>
 
+#include "command_line.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
 #include "reporting.h"
@@ -167,74 +167,68 @@ Status Serve(const ServeFlags& flags) {
 
 }  // namespace
 
-void AddServeVerb(CLI::App& app, int& exit_code) {
+void AddServeVerb(CommandLine& line) {
   auto flags = std::make_shared<ServeFlags>();
-  auto* verb = app.add_subcommand("serve", "Serve a model over HTTP, as the OpenAI API");
-  AddModelFlags(*verb, flags->model);
-  AddBatchingFlag(*verb, flags->model);
-  AddPrefixCacheFlags(*verb, flags->model);
-  AddSpeculationFlags(*verb, flags->model);
-  verb->add_option("--host", flags->host, "IP address to listen on")
-      ->envname("MILLRACE_HOST")
-      ->capture_default_str();
-  verb->add_option("--port", flags->port, "0: the system chooses")
-      ->envname("MILLRACE_PORT")
-      ->capture_default_str();
-  verb->add_option("--api-key", flags->api_keys, "a key that clients must send; repeatable")
-      ->envname("MILLRACE_API_KEY");
-  verb->add_option("--api-key-file", flags->api_key_file, "a file with one key per line")
-      ->envname("MILLRACE_API_KEY_FILE");
-  verb->add_flag("--insecure", flags->insecure, "listen beyond loopback without API keys");
-  verb->add_flag("--strict", flags->strict, "refuse unknown fields in requests");
-  verb->add_option("--served-model-name", flags->served_names,
-                   "the model's name for clients; further ones are aliases");
-  verb->add_option("--max-queue", flags->max_queue, "requests that may wait; past it 503")
-      ->envname("MILLRACE_MAX_QUEUE")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--max-queued-tokens", flags->max_queued_tokens,
-                   "prompt tokens that may wait, unless one request alone has more; past it 503")
-      ->envname("MILLRACE_MAX_QUEUED_TOKENS")
-      ->capture_default_str()
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  verb->add_option("--max-requests-per-key", flags->max_requests_per_key,
-                   "requests of one API key under way at once; past it 429; 0: no limit")
-      ->envname("MILLRACE_MAX_REQUESTS_PER_KEY")
-      ->capture_default_str()
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
-  verb->add_option("--max-tokens-per-key", flags->max_tokens_per_key,
-                   "prompt tokens of one API key under way at once, unless one request alone has "
-                   "more; past it 429; 0: no limit")
-      ->envname("MILLRACE_MAX_TOKENS_PER_KEY")
-      ->capture_default_str()
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
-  verb->add_option("--drain-timeout", flags->drain_timeout,
-                   "seconds that running requests get after SIGTERM")
-      ->envname("MILLRACE_DRAIN_TIMEOUT")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 86400));
-  verb->add_option("--log-level", flags->log_level, "trace, debug, info, warn, error or off")
-      ->envname("MILLRACE_LOG_LEVEL")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
-  verb->add_option("--log-format", flags->log_format, "text, or json: one JSON object per line")
-      ->envname("MILLRACE_LOG_FORMAT")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"text", "json"}));
-  verb->add_option("--metrics-compat", flags->metrics_compat,
-                   "vllm: /metrics has vLLM's names beside Millrace's own")
-      ->envname("MILLRACE_METRICS_COMPAT")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"off", "vllm"}));
-  verb->add_flag("--debug-endpoints", flags->debug_endpoints,
-                 "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
-                 "block is for, to be drawn")
-      ->envname("MILLRACE_DEBUG_ENDPOINTS");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = Serve(*flags); !status.ok()) exit_code = ReportError(status.error());
-  });
+  Verb verb = line.AddVerb("serve", "Serve a model over HTTP, as the OpenAI API");
+  AddModelFlags(verb, flags->model);
+  AddBatchingFlag(verb, flags->model);
+  AddPrefixCacheFlags(verb, flags->model);
+  AddSpeculationFlags(verb, flags->model);
+  verb.Option("--host", flags->host, "IP address to listen on").Env("MILLRACE_HOST").ShowDefault();
+  verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();
+  verb.Option("--api-key", flags->api_keys, "a key that clients must send; repeatable")
+      .Env("MILLRACE_API_KEY");
+  verb.Option("--api-key-file", flags->api_key_file, "a file with one key per line")
+      .Env("MILLRACE_API_KEY_FILE");
+  verb.Switch("--insecure", flags->insecure, "listen beyond loopback without API keys");
+  verb.Switch("--strict", flags->strict, "refuse unknown fields in requests");
+  verb.Option("--served-model-name", flags->served_names,
+              "the model's name for clients; further ones are aliases");
+  verb.Option("--max-queue", flags->max_queue, "requests that may wait; past it 503")
+      .Env("MILLRACE_MAX_QUEUE")
+      .ShowDefault()
+      .Range(1, 1 << 20);
+  verb.Option("--max-queued-tokens", flags->max_queued_tokens,
+              "prompt tokens that may wait, unless one request alone has more; past it 503")
+      .Env("MILLRACE_MAX_QUEUED_TOKENS")
+      .ShowDefault()
+      .Size()
+      .Range(int64_t{1}, int64_t{1} << 40);
+  verb.Option("--max-requests-per-key", flags->max_requests_per_key,
+              "requests of one API key under way at once; past it 429; 0: no limit")
+      .Env("MILLRACE_MAX_REQUESTS_PER_KEY")
+      .ShowDefault()
+      .Range(int64_t{0}, int64_t{1} << 30);
+  verb.Option("--max-tokens-per-key", flags->max_tokens_per_key,
+              "prompt tokens of one API key under way at once, unless one request alone has "
+              "more; past it 429; 0: no limit")
+      .Env("MILLRACE_MAX_TOKENS_PER_KEY")
+      .ShowDefault()
+      .Size()
+      .Range(int64_t{0}, int64_t{1} << 40);
+  verb.Option("--drain-timeout", flags->drain_timeout,
+              "seconds that running requests get after SIGTERM")
+      .Env("MILLRACE_DRAIN_TIMEOUT")
+      .ShowDefault()
+      .Range(0, 86400);
+  verb.Option("--log-level", flags->log_level, "trace, debug, info, warn, error or off")
+      .Env("MILLRACE_LOG_LEVEL")
+      .ShowDefault()
+      .OneOf({"trace", "debug", "info", "warn", "error", "off"});
+  verb.Option("--log-format", flags->log_format, "text, or json: one JSON object per line")
+      .Env("MILLRACE_LOG_FORMAT")
+      .ShowDefault()
+      .OneOf({"text", "json"});
+  verb.Option("--metrics-compat", flags->metrics_compat,
+              "vllm: /metrics has vLLM's names beside Millrace's own")
+      .Env("MILLRACE_METRICS_COMPAT")
+      .ShowDefault()
+      .OneOf({"off", "vllm"});
+  verb.Switch("--debug-endpoints", flags->debug_endpoints,
+              "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
+              "block is for, to be drawn")
+      .Env("MILLRACE_DEBUG_ENDPOINTS");
+  verb.OnParsed([flags] { return Serve(*flags); });
 }
 
 }  // namespace millrace

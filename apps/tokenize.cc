@@ -1,8 +1,8 @@
 // millrace tokenize MODEL: text to token ids, ids to text, or a chat through the model's template.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "command_line.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
 #include "reporting.h"
@@ -67,25 +67,22 @@ Status Tokenize(const TokenizeFlags& flags) {
 
 }  // namespace
 
-void AddTokenizeVerb(CLI::App& app, int& exit_code) {
+void AddTokenizeVerb(CommandLine& line) {
   auto flags = std::make_shared<TokenizeFlags>();
-  auto* verb = app.add_subcommand(
+  Verb verb = line.AddVerb(
       "tokenize", "Text on standard input to token ids, and back; chats through the template");
-  AddModelFileFlag(*verb, flags->model);
-  verb->add_flag("--json", flags->json, "as JSON: {\"ids\": [...]} or {\"text\": ...}");
-  verb->add_flag("--decode", flags->decode, "ids on standard input to text");
-  verb->add_flag("--parse-special", flags->parse_special,
-                 "text such as <|im_end|> becomes the special token");
-  verb->add_flag("--add-bos", flags->add_bos, "begin with the model's BOS token");
-  verb->add_flag("--template", flags->render,
-                 "render the chat on standard input: {\"messages\": [...], \"tools\": [...], "
-                 "\"add_generation_prompt\": true}");
-  verb->add_option("--template-file", flags->template_file,
-                   "render through this template instead of the model's");
-  verb->callback([flags, &exit_code] {
-    if (const Status status = Tokenize(*flags); !status.ok())
-      exit_code = ReportError(status.error());
-  });
+  AddModelFileFlag(verb, flags->model);
+  verb.Switch("--json", flags->json, "as JSON: {\"ids\": [...]} or {\"text\": ...}");
+  verb.Switch("--decode", flags->decode, "ids on standard input to text");
+  verb.Switch("--parse-special", flags->parse_special,
+              "text such as <|im_end|> becomes the special token");
+  verb.Switch("--add-bos", flags->add_bos, "begin with the model's BOS token");
+  verb.Switch("--template", flags->render,
+              "render the chat on standard input: {\"messages\": [...], \"tools\": [...], "
+              "\"add_generation_prompt\": true}");
+  verb.Option("--template-file", flags->template_file,
+              "render through this template instead of the model's");
+  verb.OnParsed([flags] { return Tokenize(*flags); });
 }
 
 }  // namespace millrace

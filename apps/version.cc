@@ -1,16 +1,17 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 
+#include "command_line.h"
 #include "verbs.h"
 
 namespace millrace {
 
-void AddVersionVerb(CLI::App& app, int& /*exit_code*/) {
-  auto* verb = app.add_subcommand("version", "Print the version");
+void AddVersionVerb(CommandLine& line) {
+  Verb verb = line.AddVerb("version", "Print the version");
   auto json = std::make_shared<bool>(false);
-  verb->add_flag("--json", *json, "as JSON");
-  verb->callback([json] {
+  verb.Switch("--json", *json, "as JSON");
+  verb.OnParsed([json]() -> Status {
     if (*json) {
       std::puts(nlohmann::ordered_json({{"version", MILLRACE_VERSION}, {"compiler", __VERSION__}})
                     .dump()
@@ -18,6 +19,7 @@ void AddVersionVerb(CLI::App& app, int& /*exit_code*/) {
     } else {
       std::puts("millrace " MILLRACE_VERSION);
     }
+    return {};
   });
 }
 
