@@ -293,16 +293,17 @@ TEST(SchedulerKvPropertyTest, ForksAndRegionsThroughAHundredThousandOperations) 
     Live(world, blocks);
     if (HasFatalFailure()) FAIL() << "world " << seed << " of " << blocks << " blocks";
   }
-  // The test is worth something only if it went where it hurts.
+  // The test is worth something only if it went where it hurts: it counted 2,000 forks, 75
+  // preemptions and 208 compactions when these limits were set.
   for (const Totals& totals : {paged, with_tree}) {
-    EXPECT_GT(totals.forks, 300);
-    EXPECT_GT(totals.shared, 3000);
-    EXPECT_GT(totals.preemptions, 30);
-    EXPECT_GT(totals.ended, 300);
+    EXPECT_GT(totals.forks, 1000);
+    EXPECT_GT(totals.shared, 100000);
+    EXPECT_GT(totals.preemptions, 50);
+    EXPECT_GT(totals.ended, 3000);
   }
-  EXPECT_GT(contiguous.compactions, 20);
-  EXPECT_GT(contiguous.moved, 30);
-  EXPECT_GT(contiguous.ended, 200);
+  EXPECT_GT(contiguous.compactions, 100);
+  EXPECT_GT(contiguous.moved, 1000);
+  EXPECT_GT(contiguous.ended, 2500);
   EXPECT_EQ(contiguous.preemptions, 0);
 }
 
