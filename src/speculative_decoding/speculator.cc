@@ -108,7 +108,7 @@ void Speculator::Observe(std::span<const SpeculationSlot> slots, Duration drafti
     shape.further_depth += int64_t{length} * slot.position;
   }
   shape.rows += drafted;
-  const double plain = times_.Of(shape_) + prefill_seconds_;
+  const double plain = StepSeconds(0);
   ObservePrice(shape, drafted, step_seconds);
   ObserveDrafting(drafted, draft_seconds);
   look_budget_ = std::min(look_budget_ + kLookShare * step_seconds, kMostToLook);

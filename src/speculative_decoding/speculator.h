@@ -126,6 +126,7 @@ class Speculator {
   void Choose(std::span<SpeculationSlot> slots);
   void PlanProbe(std::span<SpeculationSlot> slots);
   void RunModel(std::span<SpeculationSlot> slots);
+  int64_t MeanDepth() const;  // of a sequence
   double StepSeconds(int32_t drafted) const;
   double DraftStepSeconds(int32_t sequences, int32_t rows) const;
   double SlackOf(const RequestState& state) const;

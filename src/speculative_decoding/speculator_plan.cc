@@ -40,24 +40,24 @@ bool Speculator::Allows(const SpeculationSlot& slot, DrafterKind kind) const {
   return slot.room > 0 && Allowed(slot.mode, kind) && (kind != DrafterKind::kModel || model_);
 }
 
+int64_t Speculator::MeanDepth() const { return shape_.rows > 0 ? shape_.depth / shape_.rows : 0; }
+
 double Speculator::StepSeconds(int32_t drafted) const {
   StepShape shape = shape_;
   shape.rows += drafted;
-  const int64_t mean_depth = shape_.rows > 0 ? shape_.depth / shape_.rows : 0;
-  shape.further_depth = drafted * mean_depth;
+  shape.further_depth = drafted * MeanDepth();
   return times_.Of(shape) + prefill_seconds_;
 }
 
 double Speculator::DraftStepSeconds(int32_t sequences, int32_t rows) const {
-  const int64_t mean_depth = shape_.rows > 0 ? shape_.depth / shape_.rows : 0;
+  const int64_t mean_depth = MeanDepth();
   return draft_times_.Of({.rows = rows,
                           .depth = mean_depth * sequences,
                           .further_depth = mean_depth * (rows - sequences)});
 }
 
 double Speculator::SlackOf(const RequestState& state) const {
-  const double plain = times_.Of(shape_) + prefill_seconds_;
-  return state.saved + kTolerance * (state.plain + plain);
+  return state.saved + kTolerance * (state.plain + StepSeconds(0));
 }
 
 bool Speculator::Begin(int32_t sequences, int64_t depth, int32_t prefill_rows) {
