@@ -12,14 +12,15 @@
 #include <utility>
 
 #include "base/cgroup.h"
-#include "base/rng.h"
 #include "command_line.h"
 #include "gguf/writer.h"
+#include "lab/statistics.h"
 #include "model/deepened_model.h"
 #include "model/random_model.h"
 #include "model_loading.h"
 #include "quantization/machine_speed.h"
 #include "reporting.h"
+#include "speed.h"
 #include "verbs.h"
 
 namespace millrace {
@@ -44,11 +45,9 @@ struct Figure {
   double minimum = 0, median = 0, maximum = 0;
 };
 
-Figure Summarise(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  const double median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-  return {values.front(), median, values.back()};
+Figure Summarise(const std::vector<double>& values) {
+  const auto [minimum, maximum] = std::ranges::minmax(values);
+  return {minimum, Median(values), maximum};
 }
 
 // What attention took of some timed runs: seconds of all of them, and bytes of intermediate results
@@ -68,111 +67,17 @@ nlohmann::ordered_json ToJson(const Figure& f) {
   return {{"minimum", f.minimum}, {"median", f.median}, {"maximum", f.maximum}};
 }
 
-// Sequences of equal length over a KV store that holds them all at their final length.
-class Bench {
- public:
-  Bench(LoadedModel& loaded, KvStore kv, int32_t chunk)
-      : loaded_(loaded), kv_(std::move(kv)), chunk_(chunk) {}
-
-  // Tokens per second of computing `prompt` tokens of each sequence after `depth` that are there
-  // already.
-  double Prefill(int32_t batch, int32_t prompt, int32_t depth) {
-    Place(batch, depth + prompt);
-    const TimePoint start = clock_.Now();
-    for (int32_t s = 0; s < batch; ++s) {
-      for (int32_t done = 0; done < prompt; done += chunk_) {
-        const int32_t count = std::min(chunk_, prompt - done);
-        Forward({s}, depth + done, count, done + count == prompt ? 1 : 0);
-      }
-    }
-    return static_cast<double>(batch) * prompt / Seconds(clock_.Now() - start);
-  }
-
-  // Tokens per second, all sequences together, of `steps` steps of one token each after `depth`
-  // tokens.
-  double Decode(int32_t batch, int32_t steps, int32_t depth) {
-    Place(batch, depth + steps);
-    std::vector<int32_t> all(static_cast<size_t>(batch));
-    for (int32_t s = 0; s < batch; ++s) all[static_cast<size_t>(s)] = s;
-    const TimePoint start = clock_.Now();
-    for (int32_t i = 0; i < steps; ++i) Forward(all, depth + i, 1, 1);
-    return static_cast<double>(batch) * steps / Seconds(clock_.Now() - start);
-  }
-
-  // Seconds of one step that computes `count` tokens of one sequence after `depth`, with the logits
-  // of all: what verifying a draft costs.
-  double Step(int32_t count, int32_t depth) {
-    Place(1, depth + count);
-    const TimePoint start = clock_.Now();
-    Forward({0}, depth, count, count);
-    return Seconds(clock_.Now() - start);
-  }
-
-  // Runs `run`, which gives tokens per second of `tokens`, and adds what attention took.
-  template <class Run>
-  double Timed(AttentionUse& use, double tokens, Run run) {
-    const ModelStatistics before = loaded_.model->statistics();
-    const double rate = run();
-    const ModelStatistics after = loaded_.model->statistics();
-    use.seconds += after.attention_seconds - before.attention_seconds;
-    use.bytes_written += after.attention_bytes_written - before.attention_bytes_written;
-    use.all_seconds += tokens / rate;
-    return rate;
-  }
-
-  // Random keys and values at positions [0, depth) of each sequence: what a prompt of that length
-  // leaves behind costs the same to read, whatever it says.
-  void FillDepth(int32_t batch, int32_t depth) {
-    Place(batch, depth);
-    const KvShape& shape = loaded_.info.kv_shape;
-    const auto width = static_cast<size_t>(shape.kv_heads) * static_cast<size_t>(shape.head_dim);
-    std::vector<float> k(width), v(width);
-    CounterRng rng(1, 0);
-    for (size_t i = 0; i < width; ++i) {
-      k[i] = static_cast<float>(rng.NextDouble() - 0.5);
-      v[i] = static_cast<float>(rng.NextDouble() - 0.5);
-    }
-    for (int32_t s = 0; s < batch; ++s) {
-      for (int32_t p = 0; p < depth; ++p) {
-        for (int32_t layer = 0; layer < shape.layers; ++layer) {
-          kv_.Write(layer, tables_[static_cast<size_t>(s)][static_cast<size_t>(p / kBlockTokens)],
-                    p % kBlockTokens, k.data(), v.data());
-        }
-      }
-    }
-  }
-
- private:
-  // Gives each sequence its own blocks; a sequence's blocks are the same for every call with the
-  // same batch.
-  void Place(int32_t batch, int32_t length) {
-    tables_.assign(static_cast<size_t>(batch), {});
-    const int32_t each = kv_.blocks() / batch;
-    for (int32_t s = 0; s < batch; ++s) {
-      for (int32_t b = 0; b < BlocksFor(length); ++b)
-        tables_[static_cast<size_t>(s)].push_back(BlockId(s * each + b));
-    }
-  }
-
-  void Forward(const std::vector<int32_t>& sequences, int32_t first, int32_t count,
-               int32_t logit_rows) {
-    tokens_.resize(static_cast<size_t>(count));
-    for (int32_t i = 0; i < count; ++i) {
-      tokens_[static_cast<size_t>(i)] = TokenId((first + i * 7 + 3) % loaded_.info.vocab_size);
-    }
-    Batch batch;
-    for (const int32_t s : sequences)
-      batch.sequences.push_back({tokens_, first, tables_[static_cast<size_t>(s)], logit_rows});
-    loaded_.model->Forward(batch, kv_);
-  }
-
-  LoadedModel& loaded_;
-  KvStore kv_;
-  int32_t chunk_;
-  Clock clock_;
-  std::vector<std::vector<BlockId>> tables_;
-  std::vector<TokenId> tokens_;
-};
+// Runs `run`, which gives tokens per second of `tokens`, and adds what attention took.
+template <class Run>
+double Timed(const LoadedModel& loaded, AttentionUse& use, double tokens, Run run) {
+  const ModelStatistics before = loaded.model->statistics();
+  const double rate = run();
+  const ModelStatistics after = loaded.model->statistics();
+  use.seconds += after.attention_seconds - before.attention_seconds;
+  use.bytes_written += after.attention_bytes_written - before.attention_bytes_written;
+  use.all_seconds += tokens / rate;
+  return rate;
+}
 
 // What the machine reaches with nothing else to do; the roofline of the rows.
 struct Machine {
@@ -223,20 +128,21 @@ Result<nlohmann::ordered_json> MeasureRow(const BenchFlags& flags, LoadedModel& 
   const int32_t longest = depth + std::max(prompt, flags.generate);
   ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(loaded.info.kv_shape, loaded.kv_type,
                                                batch * BlocksFor(longest)));
-  Bench bench(loaded, std::move(kv), flags.model.prefill_chunk);
-  bench.FillDepth(batch, depth);
+  SpeedProbe probe(loaded, std::move(kv), flags.model.prefill_chunk);
+  probe.FillDepth(batch, depth);
   nlohmann::ordered_json row = {{"prompt", prompt}, {"batch", batch}, {"depth", depth}};
   std::vector<double> prefill, decode;
   AttentionUse warm_up, prefill_use, decode_use;
   for (int32_t i = -1; i < flags.repeat; ++i) {  // the first is a warm-up
     if (prompt > 0) {
-      const double p = bench.Timed(i < 0 ? warm_up : prefill_use, double{1} * batch * prompt,
-                                   [&] { return bench.Prefill(batch, prompt, depth); });
+      const double p = Timed(loaded, i < 0 ? warm_up : prefill_use, double{1} * batch * prompt,
+                             [&] { return probe.Prefill(batch, prompt, depth); });
       if (i >= 0) prefill.push_back(p);
     }
     if (flags.generate > 0) {
-      const double d = bench.Timed(i < 0 ? warm_up : decode_use, double{1} * batch * flags.generate,
-                                   [&] { return bench.Decode(batch, flags.generate, depth); });
+      const double d =
+          Timed(loaded, i < 0 ? warm_up : decode_use, double{1} * batch * flags.generate,
+                [&] { return probe.Decode(batch, flags.generate, depth); });
       if (i >= 0) decode.push_back(d);
     }
   }
@@ -262,13 +168,13 @@ Result<nlohmann::ordered_json> MeasureVerification(const BenchFlags& flags, Load
                                                    int32_t count, int32_t depth) {
   ASSIGN_OR_RETURN(KvStore kv,
                    KvStore::Create(loaded.info.kv_shape, loaded.kv_type, BlocksFor(depth + count)));
-  Bench bench(loaded, std::move(kv), flags.model.prefill_chunk);
-  bench.FillDepth(1, depth);
+  SpeedProbe probe(loaded, std::move(kv), flags.model.prefill_chunk);
+  probe.FillDepth(1, depth);
   std::vector<double> verify, decode;
   const int32_t turns = std::max(flags.repeat, flags.repeat * flags.generate / 4);
   for (int32_t i = -2; i < turns; ++i) {  // the first two are a warm-up
-    const double v = bench.Step(count, depth);
-    const double d = bench.Step(1, depth);
+    const double v = probe.Step(count, depth);
+    const double d = probe.Step(1, depth);
     if (i < 0) continue;
     verify.push_back(v);
     decode.push_back(d);

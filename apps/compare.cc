@@ -49,8 +49,6 @@ std::string PrecisionOf(const GgufFile& file) {
   return text;
 }
 
-double Median(std::vector<double> values) { return Quantile(std::move(values), 0.5); }
-
 Status MeasureSpeed(LoadedModel& loaded, ComparedModel& row) {
   ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(loaded.info.kv_shape, loaded.kv_type,
                                                BlocksFor(kPrompt + kGenerate)));

@@ -27,6 +27,13 @@ double SpeedProbe::Decode(int32_t batch, int32_t steps, int32_t depth) {
   return static_cast<double>(batch) * steps / Seconds(clock_.Now() - start);
 }
 
+double SpeedProbe::Step(int32_t count, int32_t depth) {
+  Place(1, depth + count);
+  const TimePoint start = clock_.Now();
+  Forward({0}, depth, count, count);
+  return Seconds(clock_.Now() - start);
+}
+
 void SpeedProbe::FillDepth(int32_t batch, int32_t depth) {
   Place(batch, depth);
   const KvShape& shape = loaded_.info.kv_shape;

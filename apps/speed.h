@@ -23,6 +23,9 @@ class SpeedProbe {
   // Tokens per second, all sequences together, of `steps` steps of one token each after `depth`
   // tokens.
   double Decode(int32_t batch, int32_t steps, int32_t depth);
+  // Seconds of one step that computes `count` tokens of one sequence after `depth`, with the logits
+  // of all: what verifying a draft costs.
+  double Step(int32_t count, int32_t depth);
   // Random keys and values at positions [0, depth) of each sequence: what a prompt of that length
   // leaves behind costs the same to read, whatever it says.
   void FillDepth(int32_t batch, int32_t depth);

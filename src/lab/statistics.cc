@@ -97,6 +97,8 @@ double Quantile(std::vector<double> values, double p) {
   return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
+double Median(std::vector<double> values) { return Quantile(std::move(values), 0.5); }
+
 Interval BootstrapQuantile(std::span<const double> values, std::span<const int32_t> cluster,
                            double p, int resamples, uint64_t seed) {
   const auto groups = Grouped(values, cluster);

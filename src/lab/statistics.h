@@ -35,6 +35,7 @@ ClusteredMean MeanByCluster(std::span<const double> values, std::span<const int3
 
 // The value below which a share `p` of the values lies, linear between neighbours; 0 for none.
 double Quantile(std::vector<double> values, double p);
+double Median(std::vector<double> values);
 
 // 95 % percentile interval of Quantile(values, p), resampling whole clusters `resamples` times.
 Interval BootstrapQuantile(std::span<const double> values, std::span<const int32_t> cluster,

@@ -11,17 +11,17 @@
 // differ from the first mode's.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
+#include "command_line.h"
 #include "embedded_model.h"
+#include "lab/statistics.h"
 #include "model/deepened_model.h"
 #include "model_loading.h"
-#include "reporting.h"
 
 namespace millrace {
 namespace {
@@ -172,12 +172,6 @@ Result<Answers> Ask(Engine& engine, const std::vector<Request>& requests, bool r
   return answers;
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 Result<std::vector<std::vector<TokenId>>> ReadPrompts(const Options& options,
                                                       const Tokenizer& tokenizer) {
   std::ifstream in(options.prompts);
@@ -289,30 +283,26 @@ Status Run(const Options& options) {
 int main(int argc, char** argv) {
   using namespace millrace;
   Options options;
-  CLI::App app("Speculation on the demo model, mode by mode");
-  app.add_option("--prompts", options.prompts, "JSON lines of models/prompts.py")->required();
-  app.add_option("--deepen", options.deepen, "times as many layers")->check(CLI::Range(1, 1000));
-  app.add_option("--streams", options.streams, "requests that run together")
-      ->check(CLI::Range(1, 256));
-  app.add_option("--per-round", options.per_round, "prompts of a round")
-      ->check(CLI::Range(1, 10000));
-  app.add_option("--rounds", options.rounds, "rounds")->check(CLI::Range(1, 1000));
-  app.add_option("--warm-up", options.warm_up, "rounds before, which do not count")
-      ->check(CLI::Range(0, 1000));
-  app.add_option("--max-tokens", options.max_tokens, "longest answer")->check(CLI::Range(1, 1000));
-  app.add_option("--temperature", options.temperature, "0: greedy")->check(CLI::Range(0.0, 2.0));
-  app.add_option("--modes", options.modes,
-                 "off, auto, lookup, suffix, draft; the first is the base")
-      ->delimiter(',');
-  app.add_option("--threads", options.threads, "threads (default: one per core)")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--force", options.force, "draft so many tokens whether they pay or not")
-      ->check(CLI::Range(0, kMaxDraft));
-  app.add_flag("--random-arrival", options.random_arrival, "requests come 0 to 5 steps apart");
-  app.add_flag("--adversary", options.victims,
-               "the first request of each round runs beside repetitive ones");
-  app.add_flag("--each-round", options.each_round, "a line per round and mode");
-  CLI11_PARSE(app, argc, argv);
-  const Status status = Run(options);
-  return status.ok() ? 0 : ReportError(status.error());
+  CommandLine line("speculation_bench", "Speculation on the demo model, mode by mode");
+  Verb program = line.Program();
+  program.Option("--prompts", options.prompts, "JSON lines of models/prompts.py").Required();
+  program.Option("--deepen", options.deepen, "times as many layers").Range(1, 1000);
+  program.Option("--streams", options.streams, "requests that run together").Range(1, 256);
+  program.Option("--per-round", options.per_round, "prompts of a round").Range(1, 10000);
+  program.Option("--rounds", options.rounds, "rounds").Range(1, 1000);
+  program.Option("--warm-up", options.warm_up, "rounds before, which do not count").Range(0, 1000);
+  program.Option("--max-tokens", options.max_tokens, "longest answer").Range(1, 1000);
+  program.Option("--temperature", options.temperature, "0: greedy").RealRange(0.0, 2.0);
+  program
+      .Option("--modes", options.modes, "off, auto, lookup, suffix, draft; the first is the base")
+      .Commas();
+  program.Option("--threads", options.threads, "threads (default: one per core)").Range(1, 1024);
+  program.Option("--force", options.force, "draft so many tokens whether they pay or not")
+      .Range(0, kMaxDraft);
+  program.Switch("--random-arrival", options.random_arrival, "requests come 0 to 5 steps apart");
+  program.Switch("--adversary", options.victims,
+                 "the first request of each round runs beside repetitive ones");
+  program.Switch("--each-round", options.each_round, "a line per round and mode");
+  program.OnParsed([&options] { return Run(options); });
+  return line.Run(argc, argv);
 }
