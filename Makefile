@@ -14,6 +14,7 @@ test: dependencies
 	cmake --preset dev >/dev/null
 	cmake --build build/dev -j$(JOBS)
 	ctest --test-dir build/dev --output-on-failure -j$(JOBS) -LE peer
+	@scripts/list_skipped.sh build/dev
 
 bench: dependencies
 	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=ON >/dev/null
