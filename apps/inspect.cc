@@ -66,11 +66,11 @@ nlohmann::ordered_json Describe(const GgufFile& file) {
   return out;
 }
 
-void PrintText(const nlohmann::ordered_json& description, const std::string& indent) {
+void PrintDescription(const nlohmann::ordered_json& description, const std::string& indent) {
   for (const auto& [key, value] : description.items()) {
     if (value.is_object()) {
       std::printf("%s%s:\n", indent.c_str(), key.c_str());
-      PrintText(value, indent + "  ");
+      PrintDescription(value, indent + "  ");
     } else {
       std::printf("%s%s: %s\n", indent.c_str(), key.c_str(),
                   value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
@@ -134,7 +134,7 @@ Status Inspect(const InspectFlags& flags) {
   if (flags.json) {
     std::puts(description.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   } else {
-    PrintText(description, "");
+    PrintDescription(description, "");
   }
   return {};
 }

@@ -26,7 +26,7 @@ struct PerplexityFlags {
   bool json = false;
 };
 
-void PrintText(const PerplexityFlags& flags, const QualitySummary& q) {
+void PrintQuality(const PerplexityFlags& flags, const QualitySummary& q) {
   fmt::print("perplexity      {:.4f}  (95 % interval {:.4f} to {:.4f})\n", q.perplexity,
              q.perplexity_interval.low, q.perplexity_interval.high);
   fmt::print("loss            {:.5f} +- {:.5f} nats a token; {} tokens, {} documents\n",
@@ -74,7 +74,7 @@ Status RunPerplexity(PerplexityFlags& flags) {
   const QualitySummary summary = Summarise(scores);
   const double speed = static_cast<double>(tokens) * (reference ? 2 : 1) / seconds;
   if (!flags.json) {
-    PrintText(flags, summary);
+    PrintQuality(flags, summary);
     fmt::print("speed           {:.0f} tokens/s\n", speed);
     return {};
   }

@@ -17,6 +17,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports these falsely inside coroutines and std::optional.
   target_compile_options(millrace_flags INTERFACE -Wno-maybe-uninitialized -Wno-mismatched-new-delete)
 endif()
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # A joined unit includes its .cc files, so that GCC takes their anonymous namespaces for a header's.
+  target_compile_options(millrace_flags INTERFACE -Wno-subobject-linkage)
+endif()
 if(MILLRACE_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC warns that the thread sanitizer does not see the fences that Asio counts references with.
   target_compile_options(millrace_flags INTERFACE -Wno-tsan)

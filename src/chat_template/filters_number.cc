@@ -125,13 +125,13 @@ Value Extreme(Interpreter& interpreter, const Value& input, const CallArguments&
   return best;
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kNumberFilters[] = {
     {"int", Int}, {"float", Float},        {"abs", Abs},           {"round", Round},
     {"sum", Sum}, {"min", Extreme<false>}, {"max", Extreme<true>},
 };
 
 }  // namespace
 
-std::span<const FilterEntry> NumberFilters() { return kFilters; }
+std::span<const FilterEntry> NumberFilters() { return kNumberFilters; }
 
 }  // namespace millrace::jinja

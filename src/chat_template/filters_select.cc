@@ -111,7 +111,7 @@ Value GroupBy(Interpreter& interpreter, const Value& input, const CallArguments&
   return interpreter.MakeList(std::move(groups));
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSelectFilters[] = {
     {"map", Map},
     {"select", Choose<true, false>},
     {"reject", Choose<false, false>},
@@ -122,6 +122,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> SelectFilters() { return kFilters; }
+std::span<const FilterEntry> SelectFilters() { return kSelectFilters; }
 
 }  // namespace millrace::jinja

@@ -222,7 +222,7 @@ Value Attr(Interpreter& interpreter, const Value& input, const CallArguments& ar
   return interpreter.GetOnlyAttribute(input, bound.String(0));
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSequenceFilters[] = {
     {"default", Default}, {"d", Default},   {"length", Length},     {"count", Length},
     {"first", First},     {"last", Last},   {"list", List},         {"join", Join},
     {"reverse", Reverse}, {"items", Items}, {"sort", Sort},         {"dictsort", DictSort},
@@ -231,6 +231,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> SequenceFilters() { return kFilters; }
+std::span<const FilterEntry> SequenceFilters() { return kSequenceFilters; }
 
 }  // namespace millrace::jinja

@@ -156,7 +156,7 @@ Value Center(Interpreter& interpreter, const Value& input, const CallArguments& 
       PadText(interpreter.budget(), interpreter.ToStr(input), bound.Int(0, 80), '^', " "));
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kStringFilters[] = {
     {"center", Center},
     {"upper", ChangeCase<ToUpper>},
     {"lower", ChangeCase<ToLower>},
@@ -176,6 +176,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> StringFilters() { return kFilters; }
+std::span<const FilterEntry> StringFilters() { return kStringFilters; }
 
 }  // namespace millrace::jinja

@@ -169,7 +169,7 @@ Value FileSizeFormat(Interpreter& interpreter, const Value& input, const CallArg
   return interpreter.MakeString(buffer);
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kTextFilters[] = {
     {"truncate", Truncate},
     {"wordwrap", WordWrap},
     {"striptags", StripTags},
@@ -179,6 +179,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> TextFilters() { return kFilters; }
+std::span<const FilterEntry> TextFilters() { return kTextFilters; }
 
 }  // namespace millrace::jinja

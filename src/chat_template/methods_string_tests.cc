@@ -52,7 +52,7 @@ Value Ask(Interpreter& interpreter, const Value& self, const CallArguments& argu
   return Value::Bool(kHolds(self.as_string()));
 }
 
-constexpr MethodEntry kMethods[] = {
+constexpr MethodEntry kTestMethods[] = {
     {"isdigit", Ask<All<IsDigit>>},        {"isalpha", Ask<All<IsAlpha>>},
     {"isalnum", Ask<All<IsAlphanumeric>>}, {"isspace", Ask<All<IsSpace>>},
     {"isupper", Ask<IsUpperText>},         {"islower", Ask<IsLowerText>},
@@ -63,6 +63,6 @@ constexpr MethodEntry kMethods[] = {
 
 }  // namespace
 
-std::span<const MethodEntry> StringTestMethods() { return kMethods; }
+std::span<const MethodEntry> StringTestMethods() { return kTestMethods; }
 
 }  // namespace millrace::jinja

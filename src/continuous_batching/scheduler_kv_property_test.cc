@@ -13,22 +13,22 @@
 namespace millrace {
 namespace {
 
-struct Known {
+struct StoredRequest {
   std::vector<TokenId> tokens;
   int32_t max_length = 0;
   int32_t computed = 0;
   bool takes_part = true;
 };
 
-struct Totals {
+struct MemoryTotals {
   int64_t steps = 0, ended = 0, forks = 0, shared = 0, preemptions = 0, moved = 0, compactions = 0;
 };
 
-class World {
+class MemoryWorld {
  public:
   enum class Kind { kPaged, kWithTree, kContiguous };
 
-  World(uint64_t seed, int32_t blocks, Kind kind, Totals& totals)
+  MemoryWorld(uint64_t seed, int32_t blocks, Kind kind, MemoryTotals& totals)
       : rng_(seed, 9),
         kind_(kind),
         totals_(totals),
@@ -42,7 +42,7 @@ class World {
     if (kind == Kind::kWithTree) tree_.emplace(pool_, PrefixTreeConfig{.max_pinned = blocks / 3});
     scheduler_.emplace(config_, pool_, tree_ ? &*tree_ : nullptr);
   }
-  ~World() {
+  ~MemoryWorld() {
     totals_.compactions += scheduler_->usage().compactions;
     totals_.moved += scheduler_->usage().moved_blocks;
   }
@@ -54,7 +54,7 @@ class World {
   int32_t steps_without_end() const { return steps_without_end_; }
 
   void Add() {
-    Known known;
+    StoredRequest known;
     known.max_length = Below(pool_.capacity() * kBlockTokens - 1) + 2;
     // A third of the memory at most in most cases, so that several fit side by side.
     if (Below(4) > 0) known.max_length = std::max(2, known.max_length / 3);
@@ -64,7 +64,7 @@ class World {
     }
     known.takes_part = Below(8) > 0;
     const RequestId id(next_id_++);
-    const Known& kept = known_[id] = std::move(known);
+    const StoredRequest& kept = known_[id] = std::move(known);
     scheduler_->Add(id, static_cast<int32_t>(kept.tokens.size()), kept.max_length, UseOf(kept));
   }
 
@@ -79,7 +79,7 @@ class World {
     if (parents.empty()) return;
     const RequestId parent =
         parents[static_cast<size_t>(Below(static_cast<int32_t>(parents.size())))];
-    Known child = known_.at(parent);
+    StoredRequest child = known_.at(parent);
     const auto whole = static_cast<int32_t>(child.tokens.size());
     const int32_t length = Below(3) > 0 ? whole : Below(whole - 1) + 2;
     if (length >= child.max_length) return;
@@ -87,7 +87,7 @@ class World {
     child.tokens.push_back(TokenId(Below(3)));
     child.computed = 0;
     const RequestId id(next_id_++);
-    const Known& kept = known_[id] = std::move(child);
+    const StoredRequest& kept = known_[id] = std::move(child);
     scheduler_->Fork(parent, id, length, kept.max_length, UseOf(kept));
     forks_.insert(id);
     ++totals_.forks;
@@ -110,7 +110,7 @@ class World {
     std::vector<int32_t> appended(plan.slices.size(), 0);
     std::vector<RequestId> finished;
     for (size_t i = 0; i < plan.slices.size(); ++i) {
-      Known& known = known_.at(plan.slices[i].request);
+      StoredRequest& known = known_.at(plan.slices[i].request);
       known.computed += plan.slices[i].count;
       if (!plan.slices[i].samples) continue;
       appended[i] = 1;
@@ -129,7 +129,7 @@ class World {
  private:
   static size_t Index(BlockId block) { return static_cast<size_t>(block.value); }
 
-  std::optional<PrefixUse> UseOf(const Known& known) const {
+  std::optional<PrefixUse> UseOf(const StoredRequest& known) const {
     if (!tree_ || !known.takes_part) return std::nullopt;
     return PrefixUse{.space = {}, .tokens = &known.tokens};
   }
@@ -144,7 +144,7 @@ class World {
   }
 
   void Write(const Slice& slice) {
-    const Known& known = known_.at(slice.request);
+    const StoredRequest& known = known_.at(slice.request);
     uint64_t hash = 0;
     for (int32_t p = 0; p < slice.first + slice.count; ++p) {
       hash = Next(hash, known.tokens[static_cast<size_t>(p)]);
@@ -154,7 +154,7 @@ class World {
 
   // What the slice's attention reads.
   void CheckContent(const Slice& slice) {
-    const Known& known = known_.at(slice.request);
+    const StoredRequest& known = known_.at(slice.request);
     uint64_t hash = 0;
     for (int32_t p = 0; p < slice.first + slice.count; ++p) {
       hash = Next(hash, known.tokens[static_cast<size_t>(p)]);
@@ -195,7 +195,7 @@ class World {
     std::set<RequestId> planned;
     for (const Slice& slice : plan.slices) {
       ASSERT_TRUE(planned.insert(slice.request).second);
-      const Known& known = known_.at(slice.request);
+      const StoredRequest& known = known_.at(slice.request);
       ASSERT_EQ(slice.first, known.computed);
       const int32_t end = slice.first + slice.count;
       ASSERT_EQ(slice.samples, end == static_cast<int32_t>(known.tokens.size()));
@@ -245,11 +245,11 @@ class World {
 
   CounterRng rng_;
   Kind kind_;
-  Totals& totals_;
+  MemoryTotals& totals_;
   BlockPool pool_;
   SchedulerConfig config_;
   std::optional<PrefixTree> tree_;
-  std::map<RequestId, Known> known_;
+  std::map<RequestId, StoredRequest> known_;
   std::optional<Scheduler> scheduler_;
   std::vector<std::vector<uint64_t>> memory_;  // [block][slot]
   std::vector<RequestId> order_;               // the running ones, in order of admission
@@ -259,7 +259,7 @@ class World {
   int32_t steps_without_end_ = 0;
 };
 
-void Live(World& world, int32_t blocks) {
+void Live(MemoryWorld& world, int32_t blocks) {
   for (int32_t operation = 0; operation < 278; ++operation) {
     const int32_t choice = world.Below(20);
     if (choice < 3 && world.live() < 20) {
@@ -282,20 +282,20 @@ void Live(World& world, int32_t blocks) {
 
 // 100,000 operations on pools of 4 to 63 blocks, and what it takes to finish after that.
 TEST(SchedulerKvPropertyTest, ForksAndRegionsThroughAHundredThousandOperations) {
-  Totals paged, with_tree, contiguous;
+  MemoryTotals paged, with_tree, contiguous;
   for (uint64_t seed = 0; seed < 360; ++seed) {
     const auto blocks = static_cast<int32_t>(4 + seed / 3 % 60);
-    const auto kind = static_cast<World::Kind>(seed % 3);
-    Totals& totals = kind == World::Kind::kPaged      ? paged
-                     : kind == World::Kind::kWithTree ? with_tree
-                                                      : contiguous;
-    World world(seed, blocks, kind, totals);
+    const auto kind = static_cast<MemoryWorld::Kind>(seed % 3);
+    MemoryTotals& totals = kind == MemoryWorld::Kind::kPaged      ? paged
+                           : kind == MemoryWorld::Kind::kWithTree ? with_tree
+                                                                  : contiguous;
+    MemoryWorld world(seed, blocks, kind, totals);
     Live(world, blocks);
     if (HasFatalFailure()) FAIL() << "world " << seed << " of " << blocks << " blocks";
   }
   // The test is worth something only if it went where it hurts: it counted 2,000 forks, 75
   // preemptions and 208 compactions when these limits were set.
-  for (const Totals& totals : {paged, with_tree}) {
+  for (const MemoryTotals& totals : {paged, with_tree}) {
     EXPECT_GT(totals.forks, 1000);
     EXPECT_GT(totals.shared, 100000);
     EXPECT_GT(totals.preemptions, 50);

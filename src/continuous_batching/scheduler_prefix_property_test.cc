@@ -15,7 +15,7 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
-struct Known {
+struct CachedRequest {
   Tokens tokens;
   std::string space;
   int32_t max_length = 0;
@@ -27,14 +27,14 @@ struct Known {
   bool takes_part = true;
 };
 
-struct Totals {
+struct PrefixTotals {
   int64_t preemptions = 0, ended = 0, cached = 0, copies = 0, evicted = 0, most_overtaken = 0,
           swapped_in = 0;
 };
 
-class World {
+class PrefixWorld {
  public:
-  World(uint64_t seed, Totals& totals)
+  PrefixWorld(uint64_t seed, PrefixTotals& totals)
       : rng_(seed, 5),
         totals_(totals),
         pool_(Below(30) + 4),
@@ -52,7 +52,7 @@ class World {
                 std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))),
         swap_memory_(static_cast<size_t>(swap_.capacity()),
                      std::vector<uint64_t>(static_cast<size_t>(kBlockTokens))) {}
-  ~World() { totals_.evicted += tree_.stats().evicted; }
+  ~PrefixWorld() { totals_.evicted += tree_.stats().evicted; }
 
   int32_t Below(int32_t bound) {
     return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
@@ -62,7 +62,7 @@ class World {
   int32_t steps_without_end() const { return steps_without_end_; }
 
   void Add() {
-    Known known;
+    CachedRequest known;
     known.tokens = RandomPrompt();
     const auto prompt = static_cast<int32_t>(known.tokens.size());
     known.max_length = prompt + 1 + Below(pool_.capacity() * kBlockTokens - prompt);
@@ -70,7 +70,7 @@ class World {
     known.takes_part = Below(8) > 0;
     known.terms = {.client = Below(3) == 0 ? "b" : "a", .priority = Below(4) == 0 ? 1 : 0};
     const RequestId id(next_id_++);
-    const Known& kept = known_[id] = std::move(known);
+    const CachedRequest& kept = known_[id] = std::move(known);
     std::optional<PrefixUse> use;
     if (kept.takes_part) use = PrefixUse{.space = kept.space, .tokens = &kept.tokens};
     scheduler_.Add(id, prompt, kept.max_length, std::move(use), kept.terms);
@@ -84,7 +84,7 @@ class World {
 
   void PinOne() {
     if (known_.empty()) return;
-    const Known& known = known_.begin()->second;
+    const CachedRequest& known = known_.begin()->second;
     if (Below(2) == 0) {
       tree_.Pin(known.space, known.tokens);
     } else {
@@ -110,7 +110,7 @@ class World {
     std::vector<RequestId> finished;
     for (size_t i = 0; i < plan.slices.size(); ++i) {
       const Slice& slice = plan.slices[i];
-      Known& known = known_.at(slice.request);
+      CachedRequest& known = known_.at(slice.request);
       known.computed += slice.count;
       if (!slice.samples) continue;
       appended[i] = 1;
@@ -142,7 +142,7 @@ class World {
     return tokens;
   }
 
-  uint64_t HashAt(const Known& known, int32_t position) const {
+  uint64_t HashAt(const CachedRequest& known, int32_t position) const {
     uint64_t hash = static_cast<uint64_t>(known.space[0]);
     for (int32_t p = 0; p <= position; ++p) {
       hash = Mix64(hash ^ static_cast<uint64_t>(known.tokens[static_cast<size_t>(p)].value));
@@ -151,7 +151,7 @@ class World {
   }
 
   void Write(const Slice& slice) {
-    const Known& known = known_.at(slice.request);
+    const CachedRequest& known = known_.at(slice.request);
     const auto table = scheduler_.BlockTable(slice.request);
     for (int32_t p = slice.first; p < slice.first + slice.count; ++p) {
       memory_[Index(table[static_cast<size_t>(p / kBlockTokens)])]
@@ -161,7 +161,7 @@ class World {
 
   // What the slice's attention reads.
   void CheckContent(const Slice& slice) const {
-    const Known& known = known_.at(slice.request);
+    const CachedRequest& known = known_.at(slice.request);
     const auto table = scheduler_.BlockTable(slice.request);
     uint64_t hash = static_cast<uint64_t>(known.space[0]);
     for (int32_t p = 0; p < slice.first + slice.count; ++p) {
@@ -201,7 +201,7 @@ class World {
     }
     for (const Slice& slice : plan.slices) {
       ASSERT_TRUE(planned.insert(slice.request).second);
-      const Known& known = known_.at(slice.request);
+      const CachedRequest& known = known_.at(slice.request);
       ASSERT_EQ(slice.first, known.computed);
       ASSERT_GE(slice.count, 1);
       ASSERT_LE(slice.count, config_.max_chunk);
@@ -227,7 +227,7 @@ class World {
   }
 
   void CheckAdmission(const Admission& admission) {
-    Known& newcomer = known_.at(admission.request);
+    CachedRequest& newcomer = known_.at(admission.request);
     ASSERT_LT(admission.cached, static_cast<int32_t>(newcomer.tokens.size()));
     if (!newcomer.takes_part && !newcomer.preempted) {
       ASSERT_EQ(admission.cached, 0);
@@ -264,11 +264,11 @@ class World {
   }
 
   CounterRng rng_;
-  Totals& totals_;
+  PrefixTotals& totals_;
   BlockPool pool_;
   PrefixTree tree_;
   SchedulerConfig config_;
-  std::map<RequestId, Known> known_;
+  std::map<RequestId, CachedRequest> known_;
   BlockPool swap_;
   const bool swaps_;
   Scheduler scheduler_;
@@ -279,9 +279,9 @@ class World {
 };
 
 TEST(SchedulerPrefixPropertyTest, AHundredThousandRandomOperations) {
-  Totals totals;
+  PrefixTotals totals;
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    World world(seed, totals);
+    PrefixWorld world(seed, totals);
     for (int32_t operation = 0; operation < 500; ++operation) {
       const int32_t choice = world.Below(20);
       if (choice < 3 && world.live() < 20) {

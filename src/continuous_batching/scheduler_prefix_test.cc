@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "continuous_batching/scheduler.h"
+#include "continuous_batching/test_support.h"
 
 namespace millrace {
 namespace {
@@ -23,12 +24,6 @@ Tokens Rising(int32_t first, int32_t count) {
 Tokens Joined(Tokens a, const Tokens& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
-}
-Slice Chunk(int64_t id, int32_t first, int32_t count) {
-  return {RequestId(id), first, count, /*samples=*/false};
-}
-Slice LastChunk(int64_t id, int32_t first, int32_t count) {
-  return {RequestId(id), first, count, /*samples=*/true};
 }
 
 struct Fixture {

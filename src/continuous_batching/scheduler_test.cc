@@ -5,19 +5,14 @@
 
 #include <vector>
 
+#include "continuous_batching/test_support.h"
+
 namespace millrace {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-Slice Chunk(int64_t id, int32_t first, int32_t count) {
-  return {RequestId(id), first, count, /*samples=*/false};
-}
-Slice LastChunk(int64_t id, int32_t first, int32_t count) {
-  return {RequestId(id), first, count, /*samples=*/true};
-}
 
 // Plans a step and commits it with one token for each slice that samples.
 StepPlan RunStep(Scheduler& scheduler) {

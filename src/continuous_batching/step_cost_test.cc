@@ -21,12 +21,12 @@ struct Machine {
 };
 
 constexpr Machine kMachine{milliseconds(30), milliseconds(2), microseconds(500)};
-constexpr Duration kTarget = milliseconds(100);
+constexpr Duration kStepTarget = milliseconds(100);
 
 TEST(StepCostTest, UnmeasuredBeginsSmall) {
   const StepCost cost;
-  EXPECT_EQ(cost.PrefillRows(4, kTarget, 512), StepCost::kFirstPrefill);
-  EXPECT_EQ(cost.PrefillRows(4, kTarget, 5), 5);
+  EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 512), StepCost::kFirstPrefill);
+  EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 5), 5);
   EXPECT_FALSE(cost.Decode(4).has_value());
   EXPECT_FALSE(cost.PrefillRow().has_value());
 }
@@ -40,8 +40,8 @@ TEST(StepCostTest, LearnsTheLineOfDecodeSteps) {
   cost.Observe(4, 64, kMachine.Step(4, 64));
   EXPECT_NEAR(Milliseconds(*cost.PrefillRow()), 0.5, 0.001);
   // 100 ms less 38 ms of decoding: 124 rows of 0.5 ms.
-  EXPECT_NEAR(cost.PrefillRows(4, kTarget, 512), 124, 1);
-  EXPECT_EQ(cost.PrefillRows(4, kTarget, 100), 100);
+  EXPECT_NEAR(cost.PrefillRows(4, kStepTarget, 512), 124, 1);
+  EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 100), 100);
 }
 
 TEST(StepCostTest, StepsWithoutTimeOrRowsTeachNothing) {
@@ -57,7 +57,7 @@ TEST(StepCostTest, ADecodeStepLongerThanTheTargetLeavesTheLeast) {
   StepCost cost;
   cost.Observe(4, 0, milliseconds(150));
   cost.Observe(4, 32, milliseconds(170));
-  EXPECT_EQ(cost.PrefillRows(4, kTarget, 512), StepCost::kLeastPrefill);
+  EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 512), StepCost::kLeastPrefill);
 }
 
 TEST(StepCostTest, TheFixedPartIsNotTakenForPrefillOnceItIsKnown) {
@@ -72,7 +72,7 @@ TEST(StepCostTest, RowsThatSeemToCostNothingAreBoundedByTheMost) {
   StepCost cost;
   cost.Observe(4, 0, milliseconds(20));
   cost.Observe(4, 32, milliseconds(19));
-  EXPECT_EQ(cost.PrefillRows(4, kTarget, 512), 512);
+  EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 512), 512);
 }
 
 // Runs machines of random speeds with noise of a tenth and a change of speed in between: after a
@@ -92,14 +92,15 @@ TEST(StepCostTest, RandomMachinesKeepTheTarget) {
       for (int step = 0; step < 100; ++step) {
         const auto decode_rows = static_cast<int32_t>(between(1, 9));
         const int32_t rows =
-            step % 5 == 4 ? 0 : cost.PrefillRows(decode_rows, kTarget, 512);  // some only decode
+            step % 5 == 4 ? 0
+                          : cost.PrefillRows(decode_rows, kStepTarget, 512);  // some only decode
         const double exact = fixed + decode * decode_rows + prefill * rows;
         cost.Observe(decode_rows, rows,
                      Duration(static_cast<int64_t>(exact * between(0.95, 1.05))));
         if (step < 40 || rows <= StepCost::kLeastPrefill) continue;
-        ASSERT_LE(exact, 1.2 * static_cast<double>(kTarget.count())) << world << " " << step;
+        ASSERT_LE(exact, 1.2 * static_cast<double>(kStepTarget.count())) << world << " " << step;
         if (rows < 512) {
-          ASSERT_GE(exact + prefill, 0.7 * static_cast<double>(kTarget.count())) << world;
+          ASSERT_GE(exact + prefill, 0.7 * static_cast<double>(kStepTarget.count())) << world;
         }
         ++steps;
       }

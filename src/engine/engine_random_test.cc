@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-struct Sent {
+struct RandomSent {
   RequestId id;
   Request request;
   bool cancelled = false;
@@ -69,7 +69,7 @@ class RandomRun {
 
   // Adds up what is worth knowing about how hard the runs were.
   void Check(Totals& totals) const {
-    for (const Sent& sent : sent_) CheckOne(sent);
+    for (const RandomSent& sent : sent_) CheckOne(sent);
     EXPECT_EQ(recorder_.requests(), sent_.size());
     const EngineStats stats = engine_->stats();
     EXPECT_EQ(stats.blocks_held, stats.blocks_pinned);
@@ -142,7 +142,7 @@ class RandomRun {
 
   // A request that may be finished already, too.
   void Cancel() {
-    Sent& sent = sent_[static_cast<size_t>(Below(static_cast<int32_t>(sent_.size())))];
+    RandomSent& sent = sent_[static_cast<size_t>(Below(static_cast<int32_t>(sent_.size())))];
     sent.cancelled = true;
     engine_->Cancel(sent.id);
     const size_t before = recorder_.Of(sent.id).tokens.size();
@@ -151,7 +151,7 @@ class RandomRun {
     EXPECT_EQ(recorder_.Of(sent.id).tokens.size(), before);
   }
 
-  void CheckOne(const Sent& sent) const {
+  void CheckOne(const RandomSent& sent) const {
     const Received received = recorder_.Of(sent.id);
     ASSERT_EQ(received.finishes.size(), 1u);
     EXPECT_EQ(received.events_after_finish, 0);
@@ -207,7 +207,7 @@ class RandomRun {
   ManualClock time_;
   Recorder recorder_;
   std::unique_ptr<Engine> engine_;
-  std::vector<Sent> sent_;
+  std::vector<RandomSent> sent_;
   int64_t refused_ = 0;
 };
 

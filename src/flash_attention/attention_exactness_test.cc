@@ -96,14 +96,14 @@ class ExactnessTest : public testing::TestWithParam<std::tuple<Isa, Method>> {
   }
 };
 
-std::string TestName(const testing::TestParamInfo<std::tuple<Isa, Method>>& info) {
+std::string MethodTestName(const testing::TestParamInfo<std::tuple<Isa, Method>>& info) {
   return std::string(NameOf(std::get<0>(info.param))) +
          (std::get<1>(info.param) == Method::kFlash ? "_flash" : "_standard");
 }
 INSTANTIATE_TEST_SUITE_P(All, ExactnessTest,
                          testing::Combine(testing::ValuesIn(SupportedIsas()),
                                           testing::Values(Method::kFlash, Method::kStandard)),
-                         TestName);
+                         MethodTestName);
 
 // One thread goes through every length row by row. Several threads begin short of the border of the
 // first chunk (256 keys), and go row by row over it and through every size of a block's tail: each

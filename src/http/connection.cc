@@ -11,7 +11,6 @@
 namespace millrace::http_internal {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kReadSize = 16 * 1024;
 constexpr size_t kMaxPipelinedBytes = 64 * 1024;  // read ahead while an answer is made
 

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -24,6 +26,8 @@ namespace millrace::http_internal {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
+// A coroutine's wait whose error is a value.
+inline constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
 // What the connections of one server share. It lives as long as the last connection, which a late

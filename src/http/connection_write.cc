@@ -12,7 +12,6 @@
 namespace millrace::http_internal {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kLingerBytes = 32 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLingerTime{2000};
 

@@ -22,6 +22,7 @@ namespace millrace {
 
 using http_internal::Connection;
 using http_internal::error_code;
+using http_internal::kAwait;
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
@@ -69,7 +70,6 @@ Status HttpServer::Impl::Listen() {
 }
 
 asio::awaitable<void> HttpServer::Impl::AcceptLoop() {
-  constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
   while (acceptor.is_open()) {
     auto [error, socket] =
         co_await acceptor.async_accept(asio::make_strand(shared->context), kAwait);

@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-using Json = nlohmann::json;
+using AnyJson = nlohmann::json;
 
 constexpr std::string_view kKeywords[] = {
     "type",      "enum",     "const",    "properties", "required", "additionalProperties",
@@ -18,7 +18,7 @@ constexpr std::string_view kKeywords[] = {
     "$schema",   "$id",      "default",  "examples"};
 constexpr int kMostDepth = 64;
 
-bool IsType(const Json& value, const std::string& type) {
+bool IsType(const AnyJson& value, const std::string& type) {
   if (type == "object") return value.is_object();
   if (type == "array") return value.is_array();
   if (type == "string") return value.is_string();
@@ -32,14 +32,14 @@ bool IsType(const Json& value, const std::string& type) {
   return false;
 }
 
-bool HasType(const Json& types, const Json& value) {
+bool HasType(const AnyJson& types, const AnyJson& value) {
   if (types.is_string()) return IsType(value, types.get<std::string>());
-  return std::any_of(types.begin(), types.end(), [&](const Json& t) {
+  return std::any_of(types.begin(), types.end(), [&](const AnyJson& t) {
     return t.is_string() && IsType(value, t.get<std::string>());
   });
 }
 
-Status CheckNode(const Json& schema, int depth) {
+Status CheckNode(const AnyJson& schema, int depth) {
   if (schema.is_boolean()) return {};
   if (!schema.is_object()) return Error{"a JSON schema must be an object"};
   if (depth > kMostDepth) return Error{"the JSON schema is nested too deeply"};
@@ -54,7 +54,7 @@ Status CheckNode(const Json& schema, int depth) {
       RETURN_IF_ERROR(CheckNode(value, depth + 1));
     } else if (key == "anyOf" || key == "allOf") {
       if (!value.is_array()) return wrong();
-      for (const Json& child : value) RETURN_IF_ERROR(CheckNode(child, depth + 1));
+      for (const AnyJson& child : value) RETURN_IF_ERROR(CheckNode(child, depth + 1));
     } else if (key == "enum" || key == "required") {
       if (!value.is_array()) return wrong();
     } else if (key.starts_with("min") || key.starts_with("max")) {
@@ -71,24 +71,24 @@ Status CheckNode(const Json& schema, int depth) {
   return {};
 }
 
-double Bound(const Json& schema, const char* key, double fallback) {
+double Bound(const AnyJson& schema, const char* key, double fallback) {
   return schema.contains(key) ? schema[key].get<double>() : fallback;
 }
 
-bool InBounds(const Json& schema, const char* low, const char* high, double value) {
+bool InBounds(const AnyJson& schema, const char* low, const char* high, double value) {
   return value >= Bound(schema, low, value) && value <= Bound(schema, high, value);
 }
 
-bool Fits(const Json& schema, const Json& value);
+bool Fits(const AnyJson& schema, const AnyJson& value);
 
-bool ObjectFits(const Json& schema, const Json& value) {
+bool ObjectFits(const AnyJson& schema, const AnyJson& value) {
   if (schema.contains("required")) {
-    for (const Json& name : schema["required"]) {
+    for (const AnyJson& name : schema["required"]) {
       if (name.is_string() && !value.contains(name.get<std::string>())) return false;
     }
   }
-  const Json none = Json::object();
-  const Json& properties = schema.contains("properties") ? schema["properties"] : none;
+  const AnyJson none = AnyJson::object();
+  const AnyJson& properties = schema.contains("properties") ? schema["properties"] : none;
   for (const auto& [name, member] : value.items()) {
     if (properties.contains(name)) {
       if (!Fits(properties[name], member)) return false;
@@ -100,14 +100,14 @@ bool ObjectFits(const Json& schema, const Json& value) {
   return true;
 }
 
-bool ArrayFits(const Json& schema, const Json& value) {
+bool ArrayFits(const AnyJson& schema, const AnyJson& value) {
   if (!InBounds(schema, "minItems", "maxItems", static_cast<double>(value.size()))) return false;
   if (!schema.contains("items")) return true;
   return std::all_of(value.begin(), value.end(),
-                     [&](const Json& item) { return Fits(schema["items"], item); });
+                     [&](const AnyJson& item) { return Fits(schema["items"], item); });
 }
 
-bool StringFits(const Json& schema, const std::string& value) {
+bool StringFits(const AnyJson& schema, const std::string& value) {
   // Lengths in code points.
   const auto points = std::count_if(value.begin(), value.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
@@ -117,11 +117,11 @@ bool StringFits(const Json& schema, const std::string& value) {
   return std::regex_search(value, std::regex(schema["pattern"].get<std::string>()));
 }
 
-bool Fits(const Json& schema, const Json& value) {
+bool Fits(const AnyJson& schema, const AnyJson& value) {
   if (schema.is_boolean()) return schema.get<bool>();
   if (schema.contains("type") && !HasType(schema["type"], value)) return false;
   if (schema.contains("const") && schema["const"] != value) return false;
-  const auto fits = [&](const Json& child) { return Fits(child, value); };
+  const auto fits = [&](const AnyJson& child) { return Fits(child, value); };
   if (schema.contains("enum") &&
       std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) {
     return false;
@@ -144,14 +144,14 @@ bool Fits(const Json& schema, const Json& value) {
 }  // namespace
 
 Status CheckSchema(std::string_view schema) {
-  const Json parsed = Json::parse(schema, nullptr, false);
+  const AnyJson parsed = AnyJson::parse(schema, nullptr, false);
   if (parsed.is_discarded()) return Error{"the JSON schema is no JSON"};
   return CheckNode(parsed, 0);
 }
 
 bool FitsSchema(std::string_view schema, std::string_view text) {
-  const Json value = Json::parse(text, nullptr, false);
-  return !value.is_discarded() && Fits(Json::parse(schema, nullptr, false), value);
+  const AnyJson value = AnyJson::parse(text, nullptr, false);
+  return !value.is_discarded() && Fits(AnyJson::parse(schema, nullptr, false), value);
 }
 
 }  // namespace millrace

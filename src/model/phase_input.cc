@@ -7,7 +7,7 @@ namespace {
 constexpr int64_t kMostRepeatedRows = 2;
 
 // Rows handed to a thread at a time: the activations' tiles are whole within such pieces.
-constexpr int64_t kRowGrain = 8;
+constexpr int64_t kNormGrain = 8;
 
 }  // namespace
 
@@ -22,7 +22,7 @@ void PhaseInput::Begin(MatrixView<const float> x, std::span<const float> weight,
   epsilon_ = epsilon;
   if (IsRepeated()) return;
   Reserve(shared_);
-  pool_.ParallelFor(x.rows, kRowGrain,
+  pool_.ParallelFor(x.rows, kNormGrain,
                     [&](int64_t first, int64_t last) { Prepare(shared_, first, last); });
 }
 

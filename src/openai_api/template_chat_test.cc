@@ -15,12 +15,12 @@ class TemplateChat : public testing::Test {
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
     tokenizer_.emplace(std::move(tokenizer).value());
   }
-  Result<std::string> Render(std::string_view source, std::string_view json) {
+  Result<std::string> Render(std::string_view source, std::string_view chat) {
     ASSIGN_OR_RETURN(const ChatTemplate parsed, ChatTemplate::Parse(source));
-    return RenderChatJson(parsed, *tokenizer_, json);
+    return RenderChatJson(parsed, *tokenizer_, chat);
   }
-  std::string Text(std::string_view source, std::string_view json) {
-    const Result<std::string> text = Render(source, json);
+  std::string Text(std::string_view source, std::string_view chat) {
+    const Result<std::string> text = Render(source, chat);
     return text.ok() ? *text : "error: " + text.error().message;
   }
   std::optional<Tokenizer> tokenizer_;

@@ -89,10 +89,10 @@ TEST(QuantiseHead, MarksWhatHasNoCode) {
 
 // The layout of kv_store.h, element by element.
 TEST(KvStore, HoldsCodesAndScalesOfQ8) {
-  constexpr KvShape kShape{2, 2, 10};
+  constexpr KvShape kHeads{2, 2, 10};
   constexpr int32_t kPadded = 16, kSlot = 13;
-  EXPECT_EQ(KvStore::BlockBytes(kShape, KvType::kQ8_0), 2 * 2 * 2 * (32 * kPadded + 32 * 4));
-  KvStore kv = std::move(KvStore::Create(kShape, KvType::kQ8_0, 2).value());
+  EXPECT_EQ(KvStore::BlockBytes(kHeads, KvType::kQ8_0), 2 * 2 * 2 * (32 * kPadded + 32 * 4));
+  KvStore kv = std::move(KvStore::Create(kHeads, KvType::kQ8_0, 2).value());
   const std::vector<float> k = RandomHead(3, 20), v = RandomHead(4, 20);
   kv.Write(1, BlockId(1), kSlot, k.data(), v.data());
   for (int32_t head = 0; head < 2; ++head) {

@@ -24,7 +24,7 @@ Digest Chain(int i) {
   const std::string text = "chain " + std::to_string(i);
   return Sha256().AddAll(std::span<const char>(text)).Finish();
 }
-std::vector<TokenId> Tokens(int i) {
+std::vector<TokenId> BlockTokens(int i) {
   std::vector<TokenId> tokens;
   for (int32_t t = 0; t < kBlockTokens; ++t) tokens.push_back(TokenId(1000 * i + t));
   return tokens;
@@ -54,12 +54,12 @@ class DiskTierTest : public testing::Test {
     return std::move(tier).value();
   }
   static void Store(DiskTier& tier, int i) {
-    tier.Store(Chain(i), Tokens(i), Block(i), DiskTier::WhenFull::kWait);
+    tier.Store(Chain(i), BlockTokens(i), Block(i), DiskTier::WhenFull::kWait);
   }
   // Whether block i is there, which must then be right.
   static bool Load(DiskTier& tier, int i) {
     std::vector<std::byte> block(static_cast<size_t>(kBytes));
-    const bool found = tier.Load(Chain(i), Tokens(i), block);
+    const bool found = tier.Load(Chain(i), BlockTokens(i), block);
     if (found) {
       EXPECT_EQ(block, Block(i));
     }
@@ -180,7 +180,7 @@ TEST_F(DiskTierTest, ForeignAndUnfinishedFilesDoNoHarm) {
 TEST_F(DiskTierTest, AFullQueueDropsRatherThanWaits) {
   config_.queue_bytes = 3 * kBytes;
   const auto tier = Open();
-  for (int i = 0; i < 200; ++i) tier->Store(Chain(i), Tokens(i), Block(i));
+  for (int i = 0; i < 200; ++i) tier->Store(Chain(i), BlockTokens(i), Block(i));
   tier->Flush();
   const DiskTierStats stats = tier->stats();
   EXPECT_EQ(stats.written + stats.dropped, 200);

@@ -11,6 +11,8 @@
 
 namespace millrace::quantize_internal {
 
+constexpr int kRounds = 2;  // of choosing the integers and fitting the halves anew
+
 // How a format divides its blocks: sub-blocks of `length` elements, `lanes` of them in a block.
 struct BlockShape {
   int length = 32;
@@ -39,6 +41,14 @@ void FillBatch(const Source& source, const BlockShape& shape, size_t first_block
 
 // `d` in true units as its half-precision value; within the format's range.
 float NearestHalf(float d);
+// `d` rounded to the half that the file will hold, in a batch's units.
+inline float RoundInUnits(float d, float unit) { return NearestHalf(d * unit) / unit; }
+// Of lanes first..first+lanes.
+inline float Total(const float* values, int first, int lanes) {
+  float sum = 0.0f;
+  for (int i = 0; i < lanes; ++i) sum += values[first + i];
+  return sum;
+}
 void StoreHalf(uint8_t* p, float value);
 
 // Writes all blocks of `source` in the type's format to `out`.

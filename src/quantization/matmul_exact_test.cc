@@ -15,11 +15,11 @@
 namespace millrace {
 namespace {
 
-bool IsFloat(DType type) { return InfoOf(type).block_elements == 1; }
+bool IsFloatType(DType type) { return InfoOf(type).block_elements == 1; }
 
 std::vector<std::byte> Weights(DType type, int64_t rows, int64_t columns, uint64_t seed) {
-  return IsFloat(type) ? RandomWeights(type, rows, columns, seed)
-                       : RandomBlocks(type, rows, columns, seed);
+  return IsFloatType(type) ? RandomWeights(type, rows, columns, seed)
+                           : RandomBlocks(type, rows, columns, seed);
 }
 
 WeightMatrix Pack(DType type, int64_t rows, int64_t columns, uint64_t seed) {
@@ -186,7 +186,7 @@ TEST_P(ExactMatMul, OnlyTheGivenPanelsAndColumnsAreWritten) {
 // Every block of one byte pattern, so that the extreme codes of every format stand side by side,
 // against activations that are all at the end of their range: nothing may saturate on the way.
 TEST_P(ExactMatMul, ExtremeCodesDoNotSaturate) {
-  if (IsFloat(type())) GTEST_SKIP() << "integer formats only";
+  if (IsFloatType(type())) GTEST_SKIP() << "integer formats only";
   const int64_t n = 16, k = 512, m = 3;
   const size_t block_bytes = static_cast<size_t>(InfoOf(type()).block_bytes);
   std::vector<float> x(static_cast<size_t>(m * k), 1.0f);
@@ -256,7 +256,7 @@ TEST_P(ExactMatMul, NonFiniteActivationsStayInTheirRow) {
       const size_t at = static_cast<size_t>(i);
       if (row >= 1 && row <= 3) {
         EXPECT_FALSE(std::isfinite(y[at])) << row;
-        if (!IsFloat(type())) {
+        if (!IsFloatType(type())) {
           EXPECT_TRUE(std::isnan(y[at])) << row;
         }
       } else if (row == 4) {

@@ -11,11 +11,10 @@
 #include "base/float16.h"
 #include "quantization/block_formats.h"
 #include "quantization/matmul_kernels.h"
+#include "quantization/weight_matrix.h"
 
 namespace millrace {
 namespace {
-
-constexpr int64_t kLanes = 16;
 
 // One row of one group: w[k] = scale * code, or as the format's formula says. `blocks` counts what
 // the group holds.
@@ -36,7 +35,7 @@ float Half(const uint8_t* vector, int64_t lane) {
 
 // Byte k of a row in a run of packed dwords.
 int ByteOf(const uint8_t* run, int64_t k, int64_t lane) {
-  return run[(k / 4 * kLanes + lane) * 4 + k % 4];
+  return run[(k / 4 * kPanelRows + lane) * 4 + k % 4];
 }
 
 int32_t Dot(const int16_t* codes, const int8_t* x, int n) {
@@ -102,7 +101,7 @@ struct MXFP4 {
   static void Decode(const PanelArgs& a, int64_t group, int64_t lane, RowGroup& row) {
     const uint8_t* p = a.panel + group * kMxfp4GroupBytes;
     const int64_t blocks = SmallBlocks(a, group);
-    for (int64_t b = 0; b < blocks; ++b) row.d[b] = Scale(p[b * kLanes + lane]);
+    for (int64_t b = 0; b < blocks; ++b) row.d[b] = Scale(p[b * kPanelRows + lane]);
     for (int64_t k = 0; k < 32 * blocks; ++k) {
       row.code[k] = static_cast<int16_t>(Mxfp4Value(SmallNibble(p + kMxfp4Codes, k, lane)));
     }
@@ -176,7 +175,7 @@ struct Q6_K {
     row.d[0] = Half(a.panel + group * 32, lane);
     const uint8_t* p = a.panel + (a.groups * 32 + 63) / 64 * 64 + group * kQ6GroupBytes;
     for (int64_t s = 0; s < 16; ++s) {
-      row.scale[s] = static_cast<int8_t>(p[kQ6Scales + s * kLanes + lane]);
+      row.scale[s] = static_cast<int8_t>(p[kQ6Scales + s * kPanelRows + lane]);
     }
     for (int64_t k = 0; k < 256; ++k) {
       const int64_t half = k / 128, quarter = k % 128 / 32, l = k % 32;
@@ -199,7 +198,7 @@ struct Q2_K {
     row.d[0] = Half(p + kAffineD, lane);
     row.dmin = Half(p + kAffineMin, lane);
     for (int64_t s = 0; s < 16; ++s) {
-      const int both = p[kQ2Scales + s * kLanes + lane];
+      const int both = p[kQ2Scales + s * kPanelRows + lane];
       row.scale[s] = both & 15;
       row.min[s] = both >> 4;
     }
@@ -284,13 +283,13 @@ void IntegerPanel(const PanelArgs& a) {
 
 float LoadF32(const uint8_t* panel, int64_t k, int64_t lane) {
   float f;
-  std::memcpy(&f, panel + (k * kLanes + lane) * 4, sizeof(f));
+  std::memcpy(&f, panel + (k * kPanelRows + lane) * 4, sizeof(f));
   return f;
 }
 float LoadF16(const uint8_t* panel, int64_t k, int64_t lane) { return Half(panel + k * 32, lane); }
 float LoadBF16(const uint8_t* panel, int64_t k, int64_t lane) {
   uint16_t h;
-  std::memcpy(&h, panel + (k / 2 * kLanes + lane) * 4 + k % 2 * 2, sizeof(h));
+  std::memcpy(&h, panel + (k / 2 * kPanelRows + lane) * 4 + k % 2 * 2, sizeof(h));
   return Bf16ToF32(h);
 }
 

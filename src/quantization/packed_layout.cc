@@ -5,11 +5,10 @@
 
 #include "base/check.h"
 #include "quantization/matmul_kernels.h"
+#include "quantization/weight_matrix.h"
 
 namespace millrace {
 namespace {
-
-constexpr int64_t kLanes = 16;
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -22,7 +21,7 @@ void LayOutFloats(PackedLayout& layout, int64_t element) {
   layout.block_bytes = layout.row_bytes;
   layout.blocks = 1;
   AddField(layout, {0, layout.row_bytes, element, 0, 0, 0, 0});
-  layout.panel_bytes = RoundUp(RoundUp(layout.row_bytes, element) * kLanes, 64);
+  layout.panel_bytes = RoundUp(RoundUp(layout.row_bytes, element) * kPanelRows, 64);
 }
 
 // Blocks of 32: a run of 2-byte (or, for MXFP4, 1-byte) scales, perhaps minimums, perhaps a dword
@@ -37,9 +36,9 @@ struct SmallBlock {
 
 void LayOutSmallBlocks(PackedLayout& layout, const SmallBlock& block) {
   layout.group_blocks = 8;
-  const int64_t scales = block.scale_bytes * kLanes;  // of one block
+  const int64_t scales = block.scale_bytes * kPanelRows;  // of one block
   const int64_t header = 8 * scales * (block.min ? 2 : 1);
-  const int64_t block_codes = (block.high_bytes + block.code_bytes) * kLanes;
+  const int64_t block_codes = (block.high_bytes + block.code_bytes) * kPanelRows;
   const int64_t group_bytes = header + 8 * block_codes;
   AddField(layout, {0, block.scale_bytes, block.scale_bytes, 0, group_bytes, scales, 0});
   int64_t offset = block.scale_bytes;
@@ -51,8 +50,8 @@ void LayOutSmallBlocks(PackedLayout& layout, const SmallBlock& block) {
     AddField(layout, {offset, block.high_bytes, 4, header, group_bytes, block_codes, 0});
     offset += block.high_bytes;
   }
-  AddField(layout, {offset, block.code_bytes, 4, header + block.high_bytes * kLanes, group_bytes,
-                    block_codes, block.flip});
+  AddField(layout, {offset, block.code_bytes, 4, header + block.high_bytes * kPanelRows,
+                    group_bytes, block_codes, block.flip});
   const int64_t tail = layout.blocks % 8;
   layout.panel_bytes =
       layout.blocks / 8 * group_bytes + (tail == 0 ? 0 : header + tail * block_codes);
@@ -60,21 +59,22 @@ void LayOutSmallBlocks(PackedLayout& layout, const SmallBlock& block) {
 
 // Q4_K and Q5_K; the latter has 32 bytes of high bits.
 void LayOutAffine(PackedLayout& layout, int64_t high_bytes) {
-  const int64_t group_bytes = layout.block_bytes * kLanes;
+  const int64_t group_bytes = layout.block_bytes * kPanelRows;
   AddField(layout, {0, 2, 2, kAffineD, group_bytes, 0, 0});
   AddField(layout, {2, 2, 2, kAffineMin, group_bytes, 0, 0});
   AddField(layout, {4, 12, 4, kAffineScales, group_bytes, 0, 0});
   if (high_bytes > 0) AddField(layout, {16, high_bytes, 4, kAffineRest, group_bytes, 0, 0});
-  AddField(layout, {16 + high_bytes, 128, 4, kAffineRest + high_bytes * kLanes, group_bytes, 0, 0});
+  AddField(layout,
+           {16 + high_bytes, 128, 4, kAffineRest + high_bytes * kPanelRows, group_bytes, 0, 0});
   layout.panel_bytes = layout.blocks * group_bytes;
 }
 
 void LayOutQ6_K(PackedLayout& layout) {
-  const int64_t header = RoundUp(layout.blocks * 2 * kLanes, 64);
+  const int64_t header = RoundUp(layout.blocks * 2 * kPanelRows, 64);
   AddField(layout, {0, 128, 4, header, kQ6GroupBytes, 0, 0});
   AddField(layout, {128, 64, 4, header + kQ6High, kQ6GroupBytes, 0, 0});
   AddField(layout, {192, 16, 1, header + kQ6Scales, kQ6GroupBytes, 0, 0});
-  AddField(layout, {208, 2, 2, 0, 2 * kLanes, 0, 0});
+  AddField(layout, {208, 2, 2, 0, 2 * kPanelRows, 0, 0});
   layout.panel_bytes = header + layout.blocks * kQ6GroupBytes;
 }
 
@@ -87,11 +87,11 @@ void LayOutQ2_K(PackedLayout& layout) {
 }
 
 void LayOutQ3_K(PackedLayout& layout) {
-  const int64_t header = RoundUp(layout.blocks * 2 * kLanes, 64);
+  const int64_t header = RoundUp(layout.blocks * 2 * kPanelRows, 64);
   AddField(layout, {0, 32, 4, header, kQ3KGroupBytes, 0, 0});
   AddField(layout, {32, 64, 4, header + kQ3Codes, kQ3KGroupBytes, 0, 0});
   AddField(layout, {96, 12, 4, header + kQ3Scales, kQ3KGroupBytes, 0, 0});
-  AddField(layout, {108, 2, 2, 0, 2 * kLanes, 0, 0});
+  AddField(layout, {108, 2, 2, 0, 2 * kPanelRows, 0, 0});
   layout.panel_bytes = header + layout.blocks * kQ3KGroupBytes;
 }
 
@@ -120,7 +120,7 @@ FourDwords LoadDwords(const std::byte* from) {
 // Sixteen dwords of sixteen rows, transposed four by four: 16 bytes of each row to four runs of
 // [16][4], at `to`.
 void TransposeFourDwords(const std::byte* from, int64_t stride, std::byte* to) {
-  for (int64_t r = 0; r < kLanes; r += 4) {
+  for (int64_t r = 0; r < kPanelRows; r += 4) {
     const std::byte* row = from + r * stride;
     const FourDwords a = LoadDwords(row), b = LoadDwords(row + stride);
     const FourDwords c = LoadDwords(row + 2 * stride), d = LoadDwords(row + 3 * stride);
@@ -143,16 +143,17 @@ void Interleave(const std::byte* from, int64_t stride, int64_t rows, int64_t byt
     const std::byte* row = from + r * stride;
     std::byte* lane = to + r * kElement;
     int64_t i = 0;
-    for (; i + kElement <= bytes; i += kElement) std::memcpy(lane + i * kLanes, row + i, kElement);
+    for (; i + kElement <= bytes; i += kElement)
+      std::memcpy(lane + i * kPanelRows, row + i, kElement);
     // BF16 with odd K: half of the last pair, the other half stays zero.
-    if (i < bytes) std::memcpy(lane + i * kLanes, row + i, static_cast<size_t>(bytes - i));
+    if (i < bytes) std::memcpy(lane + i * kPanelRows, row + i, static_cast<size_t>(bytes - i));
   }
 }
 
 template <int64_t kElement>
 void Deinterleave(const std::byte* lane, int64_t bytes, std::byte* row) {
   for (int64_t i = 0; i < bytes; i += kElement) {
-    std::memcpy(row + i, lane + i * kLanes, static_cast<size_t>(std::min(kElement, bytes - i)));
+    std::memcpy(row + i, lane + i * kPanelRows, static_cast<size_t>(std::min(kElement, bytes - i)));
   }
 }
 
@@ -229,18 +230,18 @@ void PackPanel(const PackedLayout& layout, const std::byte* source, int64_t rows
       std::byte* to = panel + FieldStart(layout, field, block);
       if (field.element == 4) {
         // All sixteen rows: quick for the whole steps of 16 bytes.
-        const int64_t quick = rows == kLanes ? field.bytes / 16 * 16 : 0;
+        const int64_t quick = rows == kPanelRows ? field.bytes / 16 * 16 : 0;
         for (int64_t i = 0; i < quick; i += 16) {
-          TransposeFourDwords(from + i, layout.row_bytes, to + i * kLanes);
+          TransposeFourDwords(from + i, layout.row_bytes, to + i * kPanelRows);
         }
         Interleave<4>(from + quick, layout.row_bytes, rows, field.bytes - quick,
-                      to + quick * kLanes);
+                      to + quick * kPanelRows);
       } else if (field.element == 2) {
         Interleave<2>(from, layout.row_bytes, rows, field.bytes, to);
       } else {
         Interleave<1>(from, layout.row_bytes, rows, field.bytes, to);
       }
-      Flip(to, field.bytes * kLanes, field.flip);
+      Flip(to, field.bytes * kPanelRows, field.flip);
     }
   }
 }

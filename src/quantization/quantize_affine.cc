@@ -11,23 +11,12 @@
 namespace millrace::quantize_internal {
 namespace {
 
-constexpr int kRounds = 2;  // of choosing the integers and fitting the halves anew
-
 // One super-block's share of a batch: lanes first..first+lanes.
 struct AffineState {
   alignas(64) float d[kLanes], dmin[kLanes], s[kLanes], m[kLanes];
   alignas(64) float codes[kLanes * kMostLaneElements];
   LaneSums sums;
 };
-
-float Total(const float* values, int first, int lanes) {
-  float sum = 0.0f;
-  for (int i = 0; i < lanes; ++i) sum += values[first + i];
-  return sum;
-}
-
-// d rounded to the half that the file will hold, in the batch's units.
-float RoundInUnits(float d, float unit) { return NearestHalf(d * unit) / unit; }
 
 // The halves that the lanes' fits call for, and the integers nearest to the fits.
 void Begin(const BlockShape& shape, const LaneBatch& batch, float s_top, const float* scale,

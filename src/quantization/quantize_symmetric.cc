@@ -12,8 +12,6 @@
 namespace millrace::quantize_internal {
 namespace {
 
-constexpr int kRounds = 2;
-
 // What a symmetric format is: its blocks, the codes and the integers of the sub-blocks.
 struct Format {
   BlockShape shape;
@@ -82,14 +80,6 @@ struct SymmetricState {
   alignas(64) float codes[kLanes * kMostLaneElements];
   LaneSums sums;
 };
-
-float Total(const float* values, int first, int lanes) {
-  float sum = 0.0f;
-  for (int i = 0; i < lanes; ++i) sum += values[first + i];
-  return sum;
-}
-
-float RoundInUnits(float d, float unit) { return NearestHalf(d * unit) / unit; }
 
 // The half that the lanes' scales call for (the largest in magnitude gets the integers' low end),
 // and the integers nearest to them.

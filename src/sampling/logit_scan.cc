@@ -8,7 +8,7 @@
 namespace millrace {
 namespace {
 
-constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
 // Independent lanes let the compiler use vector registers: it may not reorder one running maximum
 // by itself.
 constexpr size_t kLanes = 16;
@@ -21,21 +21,21 @@ float Larger(float value, float best) { return value > best ? value : best; }
 
 float MaxOf(std::span<const float> logits) {
   float lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, kNegativeInfinity);
+  std::fill(lanes, lanes + kLanes, kLowest);
   size_t i = 0;
   for (; i + kLanes <= logits.size(); i += kLanes) {
     for (size_t lane = 0; lane < kLanes; ++lane) {
       lanes[lane] = Larger(logits[i + lane], lanes[lane]);
     }
   }
-  float max = kNegativeInfinity;
+  float max = kLowest;
   for (float lane : lanes) max = Larger(lane, max);
   for (; i < logits.size(); ++i) max = Larger(logits[i], max);
   return max;
 }
 
 TokenId ArgMax(std::span<const float> logits) {
-  float best = kNegativeInfinity;
+  float best = kLowest;
   size_t best_index = 0;
   for (size_t first = 0; first < logits.size(); first += kChunk) {
     const auto chunk = logits.subspan(first, std::min(kChunk, logits.size() - first));

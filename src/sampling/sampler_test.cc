@@ -10,14 +10,12 @@
 
 #include "base/rng.h"
 #include "sampling/logit_scan.h"
+#include "sampling/test_support.h"
 
 namespace millrace {
 namespace {
 
 using ::testing::ElementsAre;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> RandomLogits(size_t count, uint64_t seed, float spread = 10.0f) {
   CounterRng rng(seed, 0);

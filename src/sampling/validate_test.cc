@@ -5,22 +5,21 @@
 #include <limits>
 
 #include "sampling/sampler.h"
+#include "sampling/test_support.h"
 
 namespace millrace {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr int32_t kVocab = 100;
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int32_t kVocabulary = 100;
 
 template <class T>
 void ExpectRefused(T SamplingParams::*field, std::initializer_list<T> values, const char* name) {
   for (T value : values) {
     SamplingParams params;
     params.*field = value;
-    const Status status = Validate(params, kVocab);
+    const Status status = Validate(params, kVocabulary);
     ASSERT_FALSE(status.ok()) << name << " " << value;
     EXPECT_EQ(status.error().kind, ErrorKind::kInvalidArgument);
     EXPECT_THAT(status.error().message, HasSubstr(name));
@@ -32,12 +31,12 @@ void ExpectAccepted(T SamplingParams::*field, std::initializer_list<T> values) {
   for (T value : values) {
     SamplingParams params;
     params.*field = value;
-    EXPECT_TRUE(Validate(params, kVocab).ok()) << value;
+    EXPECT_TRUE(Validate(params, kVocabulary).ok()) << value;
   }
 }
 
 TEST(ValidateTest, RangesAreClosedOrOpenAsDocumented) {
-  EXPECT_TRUE(Validate({}, kVocab).ok());
+  EXPECT_TRUE(Validate({}, kVocabulary).ok());
   ExpectAccepted(&SamplingParams::temperature, {0.0f, 1e-30f, 2.0f});
   ExpectRefused(&SamplingParams::temperature, {-0.1f, 2.1f, kNan, kInfinity}, "temperature");
   ExpectAccepted(&SamplingParams::top_k, {0, 1, 1 << 30});
@@ -61,7 +60,7 @@ TEST(ValidateTest, LogitBiasNamesTokensOfTheVocabulary) {
   const auto with = [](int32_t token, float bias) {
     SamplingParams params;
     params.logit_bias = {{TokenId(0), 1.0f}, {TokenId(token), bias}};
-    return Validate(params, kVocab);
+    return Validate(params, kVocabulary);
   };
   EXPECT_TRUE(with(99, -100.0f).ok());
   for (int32_t token : {-1, 100, std::numeric_limits<int32_t>::max()}) {

@@ -8,13 +8,12 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "sampling/test_support.h"
 
 namespace millrace {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-std::vector<float> RandomLogits(size_t count, uint64_t seed, double spread) {
+std::vector<float> LogitsBelowZero(size_t count, uint64_t seed, double spread) {
   CounterRng rng(seed, 9);
   std::vector<float> logits;
   for (size_t i = 0; i < count; ++i) {
@@ -32,7 +31,7 @@ std::vector<double> Weigh(Isa isa, const std::vector<float>& logits, float max, 
 
 TEST(WeightsTest, TheExponential) {
   for (const double spread : {0.01, 1.0, 30.0, 700.0}) {
-    const std::vector<float> logits = RandomLogits(1000, 1, spread);
+    const std::vector<float> logits = LogitsBelowZero(1000, 1, spread);
     const std::vector<double> weights = Weigh(Isa::kScalar, logits, 0.0f, 1.0);
     for (size_t i = 0; i < logits.size(); ++i) {
       const double expected = std::exp(static_cast<double>(logits[i]));
@@ -58,7 +57,7 @@ TEST(WeightsTest, WhatIsNoNumber) {
 TEST(WeightsTest, EveryInstructionSetGivesTheSameBits) {
   for (const size_t count : {1u, 7u, 8u, 9u, 100u, 1023u, 1024u}) {
     for (const double scale : {1.0, 0.37, 12.5}) {
-      const std::vector<float> logits = RandomLogits(count, count, 60.0);
+      const std::vector<float> logits = LogitsBelowZero(count, count, 60.0);
       const std::vector<double> expected = Weigh(Isa::kScalar, logits, 0.0f, scale);
       for (const Isa isa : SupportedIsas()) {
         const std::vector<double> weights = Weigh(isa, logits, 0.0f, scale);

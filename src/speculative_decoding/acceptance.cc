@@ -12,7 +12,7 @@ constexpr double kPriorWeight = 4;
 constexpr double kRequestWeight = 1.5;
 constexpr double kKeepOfAll = 1.0 - 1.0 / 256;  // per proposal
 constexpr double kKeepOfRequest = 0.9;          // per draft
-constexpr double kMost = 0.995;
+constexpr double kMostLikely = 0.995;
 
 }  // namespace
 
@@ -39,7 +39,7 @@ double Acceptance::Of(const RequestAcceptance& request, DrafterKind kind, int32_
                       int32_t place) const {
   const FadingRatio& own = request.seen[static_cast<size_t>(kind)];
   const double factor = (own.right + kRequestWeight) / (own.tried + kRequestWeight);
-  return std::min(Rate(kind, confidence, place) * factor, kMost);
+  return std::min(Rate(kind, confidence, place) * factor, kMostLikely);
 }
 
 void Acceptance::Observe(RequestAcceptance& request, DrafterKind kind, int32_t confidence,

@@ -2,14 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "speculative_decoding/test_support.h"
+
 namespace millrace {
 namespace {
-
-std::vector<TokenId> Tokens(std::initializer_list<int32_t> ids) {
-  std::vector<TokenId> tokens;
-  for (const int32_t id : ids) tokens.emplace_back(id);
-  return tokens;
-}
 
 std::vector<TokenId> Draft(const std::vector<TokenId>& tokens, int32_t wanted) {
   DraftTask task{.request = RequestId(1), .tokens = tokens, .block_table = {}, .wanted = wanted};

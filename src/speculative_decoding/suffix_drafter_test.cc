@@ -3,15 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "speculative_decoding/test_support.h"
 
 namespace millrace {
 namespace {
-
-std::vector<TokenId> Tokens(std::initializer_list<int32_t> ids) {
-  std::vector<TokenId> tokens;
-  for (const int32_t id : ids) tokens.emplace_back(id);
-  return tokens;
-}
 
 std::vector<TokenId> Draft(SuffixDrafter& drafter, const std::vector<TokenId>& tokens,
                            int32_t wanted, std::string_view space = {}) {

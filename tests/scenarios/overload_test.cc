@@ -20,7 +20,7 @@ using std::chrono::duration;
 
 constexpr int kRunning = 8;
 constexpr int kQueue = 16;
-constexpr int kMaxTokens = 64;
+constexpr int kOverloadTokens = 64;
 constexpr double kOverload = 10;
 
 double SecondsBetween(SteadyClock::time_point a, SteadyClock::time_point b) {
@@ -41,7 +41,7 @@ struct Seen {
 std::vector<std::string> MakeRequests(size_t count, uint64_t first) {
   std::vector<std::string> requests;
   for (size_t i = 0; i < count; ++i) {
-    const std::string body = EvidenceChat(first + i, 2, kMaxTokens).dump();
+    const std::string body = EvidenceChat(first + i, 2, kOverloadTokens).dump();
     requests.push_back("POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Length: " +
                        std::to_string(body.size()) + "\r\n\r\n" + body);
   }

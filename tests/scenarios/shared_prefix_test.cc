@@ -19,7 +19,7 @@ using nlohmann::json;
 
 constexpr int kPrefix = 2000;
 constexpr int kQuestion = 30;
-constexpr int kMaxTokens = 4;
+constexpr int kSharedPrefixTokens = 4;
 constexpr int kTogether = 8;
 constexpr int kRounds = 5;
 
@@ -37,7 +37,7 @@ json Body(uint64_t prefix, uint64_t question) {
   std::vector<int> end = RandomTokens(900'000 + question, kQuestion);
   end[0] = 300 + static_cast<int>(question % 200);
   prompt.insert(prompt.end(), end.begin(), end.end());
-  return {{"prompt", prompt}, {"max_tokens", kMaxTokens},
+  return {{"prompt", prompt}, {"max_tokens", kSharedPrefixTokens},
           {"temperature", 0}, {"ignore_eos", true},
           {"stream", true},   {"stream_options", {{"include_usage", true}}}};
 }
@@ -140,7 +140,7 @@ TEST_F(SharedPrefixTest, IsComputedOnce) {
       kRounds, Quantile(cold, 0.5), Quantile(warm, 0.5), ratio, Quantile(saved, 0.5), kTogether,
       computed, without);
   EXPECT_EQ(without, 1);
-  EXPECT_EQ(computed, kPrefix + kTogether * (kQuestion + kMaxTokens - 1));
+  EXPECT_EQ(computed, kPrefix + kTogether * (kQuestion + kSharedPrefixTokens - 1));
   if (IsFull()) {
     EXPECT_GE(ratio, 20);
   }
