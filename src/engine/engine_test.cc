@@ -14,36 +14,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-struct Fixture {
-  explicit Fixture(EngineConfig config = {}, int32_t blocks = 64, Clock clock = Clock()) {
-    auto owned = std::make_unique<FakeModel>(kTestVocab);
-    model = owned.get();
-    engine = std::make_unique<Engine>(config, std::move(owned), MakeKv(blocks), std::move(clock));
-  }
-  RequestId Submit(Request request) {
-    auto id = engine->Submit(std::move(request), recorder.Sink());
-    EXPECT_TRUE(id.ok()) << (id.ok() ? "" : id.error().message);
-    return *id;
-  }
-  Error Refusal(Request request) {
-    auto id = engine->Submit(std::move(request), recorder.Sink());
-    EXPECT_FALSE(id.ok());
-    return id.ok() ? Error{} : id.error();
-  }
-  int Finish(int limit = 100'000) {
-    int steps = 1;
-    while (engine->Step() && steps < limit) ++steps;
-    EXPECT_LT(steps, limit);
-    return steps;
-  }
-
-  Recorder recorder;
-  FakeModel* model = nullptr;
-  std::unique_ptr<Engine> engine;
-};
-
 TEST(EngineTest, GeneratesWhatTheDefinitionSays) {
-  Fixture f;
+  EngineFixture f;
   Request request = MakeRequest(5, 20);
   const auto expected = OutputAlone(request);
   const RequestId id = f.Submit(request);
@@ -62,7 +34,7 @@ TEST(EngineTest, GeneratesWhatTheDefinitionSays) {
 }
 
 TEST(EngineTest, AStopTokenIsPartOfTheOutputAndEndsIt) {
-  Fixture f;
+  EngineFixture f;
   Request request = MakeRequest(9, 30);
   const auto whole = OutputAlone(request);
   request.stop_tokens = {whole[7]};
@@ -76,7 +48,7 @@ TEST(EngineTest, AStopTokenIsPartOfTheOutputAndEndsIt) {
 }
 
 TEST(EngineTest, MaxTokensIsCutToTheContext) {
-  Fixture f({.context_length = 50});
+  EngineFixture f({.context_length = 50});
   const RequestId id = f.Submit(MakeRequest(45, 1000));
   const RequestId brim = f.Submit(MakeRequest(49, std::numeric_limits<int32_t>::max()));
   f.Finish();
@@ -86,7 +58,7 @@ TEST(EngineTest, MaxTokensIsCutToTheContext) {
 }
 
 TEST(EngineTest, MaxTokensIsCutToTheKvMemory) {
-  Fixture f({}, 2);
+  EngineFixture f({}, 2);
   const RequestId id = f.Submit(MakeRequest(60, 1000));
   f.Finish();
   EXPECT_EQ(f.recorder.Of(id).tokens.size(), 4u);
@@ -98,7 +70,7 @@ TEST(EngineTest, TheModelsContextBindsToo) {
 }
 
 TEST(EngineTest, RefusesWhatCannotBeServed) {
-  Fixture f({.context_length = 100}, 64);
+  EngineFixture f({.context_length = 100}, 64);
   EXPECT_EQ(f.Refusal(MakeRequest(0, 1)).kind, ErrorKind::kInvalidArgument);
   EXPECT_EQ(f.Refusal(MakeRequest(3, 0)).kind, ErrorKind::kInvalidArgument);
   for (int32_t id : {-1, kTestVocab}) {
@@ -115,7 +87,7 @@ TEST(EngineTest, RefusesWhatCannotBeServed) {
   EXPECT_THAT(long_prompt.message,
               HasSubstr("This model's maximum context length is 100 tokens, but the prompt holds "
                         "100 tokens"));
-  Fixture small({.context_length = 100}, 2);
+  EngineFixture small({.context_length = 100}, 2);
   const Error no_memory = small.Refusal(MakeRequest(64, 4));
   EXPECT_EQ(no_memory.kind, ErrorKind::kTooLarge);
   EXPECT_THAT(no_memory.message, HasSubstr("KV memory"));
@@ -126,7 +98,7 @@ TEST(EngineTest, RefusesWhatCannotBeServed) {
 }
 
 TEST(EngineTest, TheQueueIsBoundedByCount) {
-  Fixture f({.scheduler = {.max_running = 2}, .max_queued_requests = 3});
+  EngineFixture f({.scheduler = {.max_running = 2}, .max_queued_requests = 3});
   for (int i = 0; i < 3; ++i) f.Submit(MakeRequest(4, 8));
   EXPECT_EQ(f.Refusal(MakeRequest(4, 8)).kind, ErrorKind::kExhausted);
   f.engine->Step();  // two of three run now
@@ -140,7 +112,7 @@ TEST(EngineTest, TheQueueIsBoundedByCount) {
 }
 
 TEST(EngineTest, TheQueueIsBoundedByTokens) {
-  Fixture f({.max_queued_tokens = 20});
+  EngineFixture f({.max_queued_tokens = 20});
   const RequestId alone = f.Submit(MakeRequest(50, 2));  // over the bound, but nothing waits
   EXPECT_EQ(f.Refusal(MakeRequest(1, 2)).kind, ErrorKind::kExhausted);
   f.engine->Cancel(alone);
@@ -154,7 +126,7 @@ TEST(EngineTest, TheQueueIsBoundedByTokens) {
 }
 
 TEST(EngineTest, CancelTakesEffectBeforeTheNextStepAndFreesTheBlocks) {
-  Fixture f;
+  EngineFixture f;
   const RequestId decoding = f.Submit(MakeRequest(40, 100, 1));
   f.engine->Step();
   f.engine->Step();
@@ -176,7 +148,7 @@ TEST(EngineTest, CancelTakesEffectBeforeTheNextStepAndFreesTheBlocks) {
 }
 
 TEST(EngineTest, CancelInPrefillAndInTheInbox) {
-  Fixture f({.scheduler = {.max_step_tokens = 16, .max_chunk = 16}});
+  EngineFixture f({.scheduler = {.max_step_tokens = 16, .max_chunk = 16}});
   const RequestId prefilling = f.Submit(MakeRequest(200, 100));
   f.engine->Step();
   EXPECT_TRUE(f.recorder.Of(prefilling).tokens.empty());
@@ -194,7 +166,7 @@ TEST(EngineTest, CancelInPrefillAndInTheInbox) {
 }
 
 TEST(EngineTest, TheSinkMayCancel) {
-  Fixture f;
+  EngineFixture f;
   Recorder& recorder = f.recorder;
   Engine& engine = *f.engine;
   const auto id = engine.Submit(MakeRequest(4, 100), [&](const Event& event) {
@@ -210,7 +182,7 @@ TEST(EngineTest, TheSinkMayCancel) {
 
 TEST(EngineTest, PreemptionPreservesTheOutput) {
   // Two sequences that need 4 blocks each in a pool of 5: the younger has to give way.
-  Fixture f({}, 5);
+  EngineFixture f({}, 5);
   const Request first = MakeRequest(20, 100, 1);
   const Request second = MakeRequest(20, 100, 2);
   const RequestId first_id = f.Submit(first);
@@ -228,7 +200,7 @@ TEST(EngineTest, PreemptionPreservesTheOutput) {
 }
 
 TEST(EngineTest, NanEndsTheRequestNotTheEngine) {
-  Fixture f;
+  EngineFixture f;
   const RequestId sick = f.Submit(MakeRequest(4, 10, 1));
   const Request healthy = MakeRequest(4, 10, 2);
   const RequestId well = f.Submit(healthy);
@@ -247,7 +219,7 @@ TEST(EngineTest, NanEndsTheRequestNotTheEngine) {
 }
 
 TEST(EngineTest, AThrowingSinkCancelsItsRequestOnly) {
-  Fixture f;
+  EngineFixture f;
   int calls = 0;
   std::vector<FinishInfo> finishes;
   const auto bad = f.engine->Submit(MakeRequest(4, 10, 1), [&](const Event& event) {
@@ -271,7 +243,7 @@ TEST(EngineTest, AThrowingSinkCancelsItsRequestOnly) {
 }
 
 TEST(EngineTest, DrainRefusesNewAndFinishesOld) {
-  Fixture f;
+  EngineFixture f;
   const RequestId id = f.Submit(MakeRequest(4, 10));
   f.engine->Drain();
   EXPECT_EQ(f.Refusal(MakeRequest(4, 10)).kind, ErrorKind::kExhausted);
@@ -281,7 +253,7 @@ TEST(EngineTest, DrainRefusesNewAndFinishesOld) {
 }
 
 TEST(EngineTest, StopCancelsWhatRunsWaitsAndIsInTheInbox) {
-  Fixture f({.scheduler = {.max_running = 1}});
+  EngineFixture f({.scheduler = {.max_running = 1}});
   std::vector<RequestId> ids = {f.Submit(MakeRequest(4, 50)), f.Submit(MakeRequest(4, 50))};
   f.engine->Step();
   ids.push_back(f.Submit(MakeRequest(4, 50)));
@@ -298,90 +270,13 @@ TEST(EngineTest, StopCancelsWhatRunsWaitsAndIsInTheInbox) {
 }
 
 TEST(EngineTest, TheDestructorFinishesWhatIsLeft) {
-  Fixture f;
+  EngineFixture f;
   const RequestId running = f.Submit(MakeRequest(4, 50));
   f.engine->Step();
   const RequestId queued = f.Submit(MakeRequest(4, 50));
   f.engine.reset();
   EXPECT_EQ(f.recorder.Of(running).finishes.size(), 1u);
   EXPECT_EQ(f.recorder.Of(queued).finishes.size(), 1u);
-}
-
-TEST(EngineTest, TimingsAddUp) {
-  ManualClock time;
-  Fixture f({.scheduler = {.max_running = 1, .max_step_tokens = 8, .max_chunk = 8}}, 64,
-            time.clock());
-  f.model->on_batch = [&](const Batch&) { time.Advance(Duration(1000)); };
-  const RequestId first = f.Submit(MakeRequest(20, 5));      // 3 chunks, then 4 decode steps
-  const RequestId second = f.Submit(MakeRequest(4, 2, 2));   // waits for the 7 steps of the first
-  const RequestId third = f.Submit(MakeRequest(20, 50, 3));  // cancelled in prefill
-  time.Advance(Duration(300));
-  for (int i = 0; i < 11; ++i) f.engine->Step();
-  f.engine->Cancel(third);
-  time.Advance(Duration(5));
-  EXPECT_FALSE(f.engine->Step());
-  const auto timings = [&](RequestId id) { return f.recorder.Of(id).finishes.at(0).timings; };
-  EXPECT_EQ(timings(first).queued, Duration(300));
-  EXPECT_EQ(timings(first).prefill, Duration(3000));
-  EXPECT_EQ(timings(first).decode, Duration(4000));
-  EXPECT_EQ(timings(second).queued, Duration(7300));
-  EXPECT_EQ(timings(second).prefill, Duration(1000));
-  EXPECT_EQ(timings(second).decode, Duration(1000));
-  EXPECT_EQ(timings(third).queued, Duration(9300));
-  EXPECT_EQ(timings(third).prefill, Duration(2005));
-  EXPECT_EQ(timings(third).decode, Duration(0));
-  EXPECT_EQ(timings(third).computed_tokens, 16);
-}
-
-TEST(EngineTest, AQueuedRequestThatIsCancelledWasOnlyQueued) {
-  ManualClock time;
-  Fixture f({}, 64, time.clock());
-  const RequestId id = f.Submit(MakeRequest(20, 5));
-  time.Advance(Duration(70));
-  f.engine->Cancel(id);
-  f.engine->Step();
-  const RequestTimings timings = f.recorder.Of(id).finishes.at(0).timings;
-  EXPECT_EQ(timings.queued, Duration(70));
-  EXPECT_EQ(timings.prefill + timings.decode, Duration(0));
-}
-
-TEST(EngineTest, ALongPromptDoesNotStallADecodingRequest) {
-  Fixture f({.scheduler = {.max_step_tokens = 16, .max_chunk = 8}});
-  const RequestId chatting = f.Submit(MakeRequest(4, 50));
-  f.engine->Step();
-  f.Submit(MakeRequest(500, 1));
-  for (size_t step = 1; step <= 20; ++step) {
-    EXPECT_EQ(f.recorder.Of(chatting).tokens.size(), step);
-    f.engine->Step();
-  }
-}
-
-TEST(EngineTest, ChunksKeepTheIntervalAsMeasured) {
-  ManualClock time;
-  Fixture f({.scheduler = {.target_interval = std::chrono::milliseconds(100)}}, 64, time.clock());
-  Duration step{};
-  f.model->on_batch = [&](const Batch& batch) {
-    step = std::chrono::milliseconds(20);
-    for (const BatchSequence& sequence : batch.sequences) {
-      step += std::chrono::milliseconds(1) * static_cast<int64_t>(sequence.tokens.size());
-    }
-    time.Advance(step);
-  };
-  const Request chat = MakeRequest(4, 60, 1);
-  const Request lengthy = MakeRequest(900, 3, 2);
-  const RequestId chatting = f.Submit(chat);
-  for (int i = 0; i < 10; ++i) f.engine->Step();
-  const RequestId prompt = f.Submit(lengthy);
-  int steps = 0;
-  for (; f.recorder.Of(prompt).tokens.empty(); ++steps) {
-    f.engine->Step();
-    EXPECT_LE(step, std::chrono::milliseconds(105));
-  }
-  EXPECT_GE(steps, 900 / 80);  // 20 ms and a decode row leave room for 79
-  EXPECT_LE(steps, 900 / 64 + 4);
-  f.Finish();
-  EXPECT_EQ(f.recorder.Of(chatting).tokens, OutputAlone(chat));
-  EXPECT_EQ(f.recorder.Of(prompt).tokens, OutputAlone(lengthy));
 }
 
 TEST(EngineTest, NamesOfReasons) {

@@ -115,4 +115,33 @@ class ManualClock {
   std::shared_ptr<std::atomic<int64_t>> now_ = std::make_shared<std::atomic<int64_t>>(1'000'000);
 };
 
+// An engine over the fake model, and what its requests got.
+struct EngineFixture {
+  explicit EngineFixture(EngineConfig config = {}, int32_t blocks = 64, Clock clock = Clock()) {
+    auto owned = std::make_unique<FakeModel>(kTestVocab);
+    model = owned.get();
+    engine = std::make_unique<Engine>(config, std::move(owned), MakeKv(blocks), std::move(clock));
+  }
+  RequestId Submit(Request request) {
+    auto id = engine->Submit(std::move(request), recorder.Sink());
+    EXPECT_TRUE(id.ok()) << (id.ok() ? "" : id.error().message);
+    return *id;
+  }
+  Error Refusal(Request request) {
+    auto id = engine->Submit(std::move(request), recorder.Sink());
+    EXPECT_FALSE(id.ok());
+    return id.ok() ? Error{} : id.error();
+  }
+  int Finish(int limit = 100'000) {
+    int steps = 1;
+    while (engine->Step() && steps < limit) ++steps;
+    EXPECT_LT(steps, limit);
+    return steps;
+  }
+
+  Recorder recorder;
+  FakeModel* model = nullptr;
+  std::unique_ptr<Engine> engine;
+};
+
 }  // namespace millrace
