@@ -54,16 +54,14 @@ ThreadPool::ThreadPool(int threads)
 
 ThreadPool::ThreadPool(const ThreadPlan& plan) {
   CHECK(!plan.threads.empty() && plan.threads.size() <= kInsideMask);
-  for (const Core& core : plan.threads) {
-    // Nodes are counted anew over those that have threads.
-    const bool is_new = node_of_.empty() || core.node != plan.threads[node_of_.size() - 1].node;
-    if (is_new && first_of_node_.size() < kMostNodes) {
-      first_of_node_.push_back(static_cast<int>(node_of_.size()));
-    }
-    node_of_.push_back(first_of_node_.size() - 1);
+  const int count = static_cast<int>(plan.threads.size());
+  for (int first = 0, end = 0; first < count; first = end) {
+    const auto node = [&](int t) { return plan.threads[static_cast<size_t>(t)].node; };
+    while (end < count && node(end) == node(first)) ++end;
+    node_of_.insert(node_of_.end(), static_cast<size_t>(end - first), Node{first, end});
   }
-  first_of_node_.push_back(static_cast<int>(node_of_.size()));
-  for (int t = 1; t < static_cast<int>(plan.threads.size()); ++t) {
+  shares_ = std::make_unique<Share[]>(plan.threads.size());
+  for (int t = 1; t < count; ++t) {
     workers_.emplace_back([this, t] { WorkerLoop(t); });
     if (plan.pinned) Pin(workers_.back(), plan.threads[static_cast<size_t>(t)].cpu);
   }
@@ -74,6 +72,23 @@ ThreadPool::~ThreadPool() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& w : workers_) w.join();
+}
+
+void ThreadPool::Divide(int64_t count, int64_t grain) {
+  const int64_t pieces = (count + grain - 1) / grain;
+  const int64_t all = threads();
+  for (int64_t t = 0; t < all; ++t) {
+    Share& share = shares_[static_cast<size_t>(t)];
+    share.next.store(pieces * t / all * grain, std::memory_order_relaxed);
+    share.end = std::min(pieces * (t + 1) / all * grain, count);
+  }
+}
+
+int ThreadPool::Neighbour(int thread, int visited) const {
+  const Node node = node_of_[static_cast<size_t>(thread)];
+  const int near = node.end - node.first;
+  if (visited < near) return node.first + (thread - node.first + visited) % near;
+  return (node.end + visited - near) % threads();
 }
 
 void ThreadPool::RunErased(Everyone everyone, Erased function, void* context) {

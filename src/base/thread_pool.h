@@ -7,17 +7,20 @@
 // machine is not burnt. One Run or ParallelFor at a time, from one thread (the engine's). Tasks
 // must not throw and must not call back into the pool.
 //
+// ParallelFor gives each thread a contiguous share of the range, always the same one for the same
+// count and grain: a thread that walks through memory is what the processor reads ahead for. A
+// thread that is done takes pieces of the others' shares, first of those on its own memory node.
+// Memory that is first written in such a loop lies near the threads that read it in the next.
+//
 // Made from a plan (base/topology.h), workers can be pinned to their cores; the caller never is,
-// since threads that it starts would inherit that: the workers leave it a core. With several memory
-// nodes ParallelFor gives each node's threads a contiguous share of the range, always the same one
-// for the same count and grain, and then what is left of the others'. Memory that is first written
-// in such a loop therefore lies near the threads that read it in the next.
+// since threads that it starts would inherit that: the workers leave it a core.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,8 +31,6 @@ struct ThreadPlan;
 
 class ThreadPool {
  public:
-  static constexpr size_t kMostNodes = 8;  // threads of more memory nodes count as of the eighth
-
   // threads >= 1; 1 means that everything runs on the caller. Not pinned, one memory node.
   explicit ThreadPool(int threads);
   explicit ThreadPool(const ThreadPlan& plan);
@@ -64,54 +65,55 @@ class ThreadPool {
       body(prepare(0), int64_t{0}, count);
       return;
     }
-    Shares shares(count, grain, first_of_node_);
+    Divide(count, grain);
     auto task = [&](int thread) {
-      const size_t node = node_of_[static_cast<size_t>(thread)];
-      int64_t begin = 0, end = 0;
-      if (!shares.Take(node, begin, end)) return;
+      Taker taker(*this, thread, grain);
+      if (!taker.Next()) return;
       auto&& prepared = prepare(thread);
       do {
-        body(prepared, begin, end);
-      } while (shares.Take(node, begin, end));
+        body(prepared, taker.begin, taker.end);
+      } while (taker.Next());
     };
     RunErased(Everyone::kNo, Call<decltype(task)>, &task);
   }
 
  private:
-  // [0, count) in pieces of `grain`, a contiguous share for each node's threads.
-  class Shares {
+  // What is left of one thread's share of a range.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  // One thread's way through the shares: its own, then its neighbours'.
+  class Taker {
    public:
-    Shares(int64_t count, int64_t grain, const std::vector<int>& first_of_node)
-        : grain_(grain), nodes_(first_of_node.size() - 1) {
-      const int64_t pieces = (count + grain - 1) / grain;
-      for (size_t n = 0; n < nodes_; ++n) {
-        shares_[n].next.store(pieces * first_of_node[n] / first_of_node.back() * grain,
-                              std::memory_order_relaxed);
-        const int64_t end = pieces * first_of_node[n + 1] / first_of_node.back() * grain;
-        shares_[n].end = end < count ? end : count;
-      }
-    }
-    // The next piece of that node's share, or of another's; false once all are taken.
-    bool Take(size_t node, int64_t& begin, int64_t& end) {
-      for (size_t i = 0; i < nodes_; ++i) {
-        Share& share = shares_[(node + i) % nodes_];
+    Taker(ThreadPool& pool, int thread, int64_t grain)
+        : pool_(pool), thread_(thread), grain_(grain) {}
+    // Sets begin and end to the next piece; false once all are taken.
+    bool Next() {
+      for (; visited_ < pool_.threads(); ++visited_) {
+        Share& share = pool_.shares_[static_cast<size_t>(pool_.Neighbour(thread_, visited_))];
         begin = share.next.fetch_add(grain_, std::memory_order_relaxed);
         if (begin >= share.end) continue;
-        end = begin + grain_ < share.end ? begin + grain_ : share.end;
+        end = std::min(begin + grain_, share.end);
         return true;
       }
       return false;
     }
 
+    int64_t begin = 0, end = 0;
+
    private:
-    struct alignas(64) Share {
-      std::atomic<int64_t> next{0};
-      int64_t end = 0;
-    };
+    ThreadPool& pool_;
+    int thread_;
     int64_t grain_;
-    size_t nodes_;
-    std::array<Share, kMostNodes> shares_;
+    int visited_ = 0;  // shares that are known to be empty
   };
+
+  // Divides [0, count) into the threads' shares, whose borders are multiples of `grain`.
+  void Divide(int64_t count, int64_t grain);
+  // The thread whose share `thread` looks at after `visited` others, its own at 0.
+  int Neighbour(int thread, int visited) const;
 
   using Erased = void (*)(void*, int);
   enum class Everyone { kNo, kYes };
@@ -126,8 +128,14 @@ class ThreadPool {
   bool Join();
   void Leave();
 
-  std::vector<size_t> node_of_;     // per thread, among the nodes that have threads
-  std::vector<int> first_of_node_;  // the first thread of each node, and the number of threads
+  // The threads of each memory node follow one another: per thread, the first and the one past the
+  // last of its node.
+  struct Node {
+    int first = 0;
+    int end = 0;
+  };
+  std::vector<Node> node_of_;
+  std::unique_ptr<Share[]> shares_;  // per thread, of the range that is being worked on
   std::vector<std::thread> workers_;
   Erased function_ = nullptr;  // these two are read by workers that have joined
   void* context_ = nullptr;
