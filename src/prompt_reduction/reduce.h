@@ -1,0 +1,105 @@
+// ReducePrompt: of the passages that a request carries, the fewest that still hold the answer.
+//
+// Long documents are cut at sentence ends, passages ranked by BM25, near-duplicates dropped; those
+// are kept that score at least `ratio` of the best, within a minimum, a maximum and a token budget.
+// The kept ones come in an order that does not depend on the question, so that prompts begin alike
+// and the prefix cache finds them.
+//
+// Invariant: deterministic; kept passages are pieces of the given documents, unchanged. Where no
+// passage has a word of the question there is nothing to judge by: all are kept that the budget
+// allows (in mode kTop the first `most`); else only passages with one are. A budget is kept even
+// below the minimum, but the best passage stays. May change answers: `margin` says how near to the
+// cut the first dropped passage was.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "prompt_reduction/passage.h"
+#include "prompt_reduction/ranking.h"
+
+namespace millrace {
+
+enum class ReductionMode {
+  kOff,   // every passage as it was given
+  kAuto,  // by the ratio
+  kTop,   // the `most` best
+};
+enum class PassageOrder {
+  kDocument,   // by id, numbers in it by value, then by place in the document
+  kGiven,      // as the request has them
+  kRelevance,  // best first
+};
+
+struct ReductionConfig {
+  ReductionMode mode = ReductionMode::kAuto;
+  double ratio = 0.65;  // of the best score; docs/benchmarks/prompt-reduction.md
+  size_t least = 2;
+  size_t most = 10;
+  std::optional<int64_t> token_budget;  // for the passages
+  double duplicate_likeness = 0.8;      // Jaccard of 5-word sequences; above 1: keeps duplicates
+  double diversity_lambda = 1;          // maximal marginal relevance of the 100 best; 1: off
+  size_t chunk_tokens = 200;  // documents of more than twice as many are cut into such pieces
+  PassageOrder order = PassageOrder::kDocument;
+};
+
+// Why a passage was kept or dropped.
+enum class PassageFate {
+  kBest,       // kept: the best score
+  kScore,      // kept: at least the ratio
+  kMinimum,    // kept: to have `least`
+  kTop,        // kept: among the `most` best
+  kAll,        // kept: nothing was to be dropped
+  kBelowCut,   // dropped: score
+  kMaximum,    // dropped: `most` are there
+  kBudget,     // dropped: no room
+  kDuplicate,  // dropped: like a kept one
+};
+inline constexpr size_t kPassageFates = 9;
+std::string_view NameOf(PassageFate fate);  // "best", "below_cut"
+constexpr bool IsKept(PassageFate fate) { return fate < PassageFate::kBelowCut; }
+
+struct JudgedPassage {
+  Passage passage;
+  double score = 0;
+  PassageFate fate = PassageFate::kAll;
+  int64_t tokens = 0;
+};
+
+struct ReducedPrompt {
+  std::vector<JudgedPassage> kept;           // in the order of the prompt
+  std::array<size_t, kPassageFates> fate{};  // how many passages had which
+  int64_t tokens_before = 0;                 // of all passages, and of those kept
+  int64_t tokens_after = 0;
+  // (the lowest kept score - the highest dropped) / best, at least 0; absent where nothing was
+  // dropped or nothing was scored. A dropped duplicate of a kept passage is no risk: not counted.
+  std::optional<double> margin;
+  double best_score = 0;    // 0 where no passage has a word of the question
+  double best_dropped = 0;  // its score; 0 where there is none
+
+  size_t passages() const;
+  size_t dropped() const { return passages() - kept.size(); }
+};
+
+// The tokens of a passage as it stands in a prompt (NumberedLine).
+using TokenCounter = std::function<int64_t(std::string_view)>;
+
+// Sets `document` of the passages to their index. An error only where SQLite cannot do full-text
+// search.
+Result<ReducedPrompt> ReducePrompt(std::string_view question, std::span<const Passage> documents,
+                                   const ReductionConfig& config, const TokenCounter& count);
+
+// The same for passages that somebody else has ranked, best first, such as a store; those that are
+// not in the ranking score 0. `words`: of each passage, for likeness.
+ReducedPrompt ReduceRanked(std::vector<Passage> passages, std::vector<RankedPassage> ranking,
+                           std::span<const std::vector<uint64_t>> words,
+                           const ReductionConfig& config, const TokenCounter& count);
+
+}  // namespace millrace

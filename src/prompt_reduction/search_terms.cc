@@ -1,0 +1,79 @@
+#include "prompt_reduction/search_terms.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace millrace {
+namespace {
+
+constexpr size_t kMostBytes = size_t{1} << 30;  // lengths are int in SQLite
+
+int TakeToken(void* context, int, const char* term, int bytes, int, int) {
+  const auto& take = *static_cast<const std::function<void(std::string_view)>*>(context);
+  take(std::string_view(term, static_cast<size_t>(bytes)));
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+struct TermReader::Impl {
+  ~Impl() {
+    if (tokenizer != nullptr) functions.xDelete(tokenizer);
+    sqlite3_close(database);
+  }
+  Impl() = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  bool Open() {
+    constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(":memory:", &database, kFlags, nullptr) != SQLITE_OK) return false;
+    sqlite3_stmt* statement = nullptr;
+    if (sqlite3_prepare_v2(database, "SELECT fts5(?1)", -1, &statement, nullptr) != SQLITE_OK) {
+      return false;
+    }
+    fts5_api* api = nullptr;
+    sqlite3_bind_pointer(statement, 1, static_cast<void*>(&api), "fts5_api_ptr", nullptr);
+    sqlite3_step(statement);
+    sqlite3_finalize(statement);
+    void* context = nullptr;
+    if (api == nullptr || api->xFindTokenizer(api, "porter", &context, &functions) != SQLITE_OK) {
+      return false;
+    }
+    const char* arguments[] = {"unicode61"};
+    return functions.xCreate(context, arguments, 1, &tokenizer) == SQLITE_OK;
+  }
+
+  sqlite3* database = nullptr;
+  fts5_tokenizer functions{};
+  Fts5Tokenizer* tokenizer = nullptr;
+};
+
+Result<TermReader> TermReader::Create() {
+  auto impl = std::make_unique<Impl>();
+  if (!impl->Open()) {
+    return Error{
+        "This SQLite has no FTS5, which prompt reduction needs: install Debian's "
+        "libsqlite3-0, or turn it off with --reduce off.",
+        ErrorKind::kUnsupported};
+  }
+  return TermReader(std::move(impl));
+}
+
+TermReader::TermReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TermReader::TermReader(TermReader&&) noexcept = default;
+TermReader& TermReader::operator=(TermReader&&) noexcept = default;
+TermReader::~TermReader() = default;
+
+void TermReader::Read(std::string_view text, const std::function<void(std::string_view)>& take) {
+  const int bytes = static_cast<int>(std::min(text.size(), kMostBytes));
+  if (bytes == 0) return;  // FTS5 wants a pointer
+  void* context = const_cast<void*>(static_cast<const void*>(&take));
+  impl_->functions.xTokenize(impl_->tokenizer, context, FTS5_TOKENIZE_DOCUMENT, text.data(), bytes,
+                             TakeToken);
+}
+
+}  // namespace millrace

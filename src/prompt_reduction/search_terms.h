@@ -1,0 +1,33 @@
+// TermReader: a text's words as full-text search compares them, by SQLite FTS5's own tokenizer
+// `porter unicode61` (case and marks folded, English endings removed), so that passages of a
+// request are ranked by the same words as those of a store.
+//
+// Invariant: any bytes are read; punctuation and query syntax are only what separates words. Not
+// for two threads at once.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace millrace {
+
+class TermReader {
+ public:
+  static Result<TermReader> Create();
+  TermReader(TermReader&&) noexcept;
+  TermReader& operator=(TermReader&&) noexcept;
+  ~TermReader();
+
+  // Calls take(term) for each word. At most 1 GiB of the text is read.
+  void Read(std::string_view text, const std::function<void(std::string_view)>& take);
+
+ private:
+  struct Impl;
+  explicit TermReader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace
