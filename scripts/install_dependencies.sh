@@ -16,7 +16,8 @@ case "${1:-}" in
   fuzz) packages+=(clang libclang-rt-14-dev) ;;
   format) packages+=(clang-format) ;;
   end-to-end) packages+=(nodejs npm) ;;
-  *) echo "usage: $0 [fuzz|format|end-to-end]" >&2; exit 2 ;;
+  aarch64) packages+=(g++-aarch64-linux-gnu qemu-user googletest) ;;
+  *) echo "usage: $0 [fuzz|format|end-to-end|aarch64]" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -9,18 +9,18 @@ cxx=aarch64-linux-gnu-g++
 gtest=/usr/src/googletest/googletest
 for tool in "$cxx" qemu-aarch64; do
   if ! command -v "$tool" >/dev/null; then
-    echo "skipped: $tool is not installed (Debian: g++-aarch64-linux-gnu, qemu-user)"
+    echo "skipped: $tool is not installed (scripts/install_dependencies.sh aarch64)"
     exit 77
   fi
 done
 if [ ! -f "$gtest/src/gtest-all.cc" ]; then
-  echo "skipped: the sources of GoogleTest are not installed (Debian: googletest)"
+  echo "skipped: the sources of GoogleTest are not installed (scripts/install_dependencies.sh aarch64)"
   exit 77
 fi
 launcher=$(command -v ccache || true)
 mkdir -p "$build"
 flags="-std=c++20 -O2 -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fno-trapping-math -I$source/src
-       -I$gtest/include -I$gtest -DMILLRACE_SHARED_DIR=\"$source/../shared\""
+       -I$source -I$gtest/include -I$gtest"
 objects=""
 compile() {
   file=$1
@@ -31,6 +31,7 @@ compile() {
 }
 compile "$gtest/src/gtest-all.cc"
 compile "$gtest/src/gtest_main.cc"
+compile "$source/tests/test_paths.cc" -DMILLRACE_SOURCE_DIR="\"$source\""
 for file in base/dtype base/thread_pool simd/isa; do compile "$source/src/$file.cc"; done
 for file in "$source"/src/quantization/*.cc; do
   case $file in
