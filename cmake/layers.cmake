@@ -53,6 +53,9 @@ function(millrace_test name)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 300)
   endif()
+  if(MILLRACE_SANITIZE)
+    math(EXPR T_TIMEOUT "4 * ${T_TIMEOUT}")  # sanitizers cost that much and more
+  endif()
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE millrace_flags millrace_test_paths GTest::gtest GTest::gmock
                                         GTest::gtest_main ${T_LIBRARIES})
