@@ -90,7 +90,8 @@ std::string Numbered(const Json& documents) {
 // Puts the documents behind the system message, or makes one of them.
 void AddDocuments(const Json& documents, Json& messages) {
   const std::string text = Numbered(documents);
-  if (!messages.empty() && messages[0].value("role", "") == "system") {
+  if (!messages.empty() && messages[0].value("role", "") == "system" &&
+      messages[0].contains("content") && messages[0]["content"].is_string()) {
     messages[0]["content"] = messages[0].value("content", "") + "\n\n" + text;
   } else {
     messages.insert(messages.begin(), Json{{"role", "system"}, {"content", text}});
@@ -177,6 +178,18 @@ std::vector<std::string> Words(std::string_view text) {
 }
 
 }  // namespace
+
+Result<Expectation> ParseExpected(std::string_view json) {
+  const Json value = Json::parse(json, nullptr, false);
+  if (value.is_discarded()) return Error{"\"expected\" is no JSON"};
+  return ParseExpectation(value);
+}
+
+std::string WithDocuments(std::string_view messages, std::span<const std::string> documents) {
+  Json list = Json::parse(messages);
+  if (!documents.empty()) AddDocuments(Json(documents), list);
+  return list.dump();
+}
 
 Result<std::vector<TaskItem>> ParseTask(std::string_view jsonl, const std::string& name) {
   std::vector<TaskItem> items;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,12 @@ struct TaskItem {
 
 // Errors name the line. An empty task is an error.
 Result<std::vector<TaskItem>> ParseTask(std::string_view jsonl, const std::string& name);
+
+// What stands behind "expected", as JSON.
+Result<Expectation> ParseExpected(std::string_view json);
+// The JSON array `messages` with the passages before them, as the demo model was taught: numbered,
+// behind the system message. Both must have been checked (ParseTask, ParseWorkload).
+std::string WithDocuments(std::string_view messages, std::span<const std::string> documents);
 
 struct Judgement {
   bool right = false;

@@ -1,0 +1,88 @@
+#include "lab/replay_stream.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace millrace::lab_internal {
+namespace {
+
+using StreamJson = nlohmann::json;
+
+double NumberAt(const StreamJson& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+void TakeUsage(const StreamJson& usage, ReplayAnswer& answer) {
+  answer.prompt_tokens = static_cast<int64_t>(NumberAt(usage, "prompt_tokens"));
+  answer.output_tokens = static_cast<int64_t>(NumberAt(usage, "completion_tokens"));
+  if (const auto details = usage.find("prompt_tokens_details");
+      details != usage.end() && details->is_object()) {
+    answer.cached_tokens = static_cast<int64_t>(NumberAt(*details, "cached_tokens"));
+  }
+  const auto ledger = usage.find("millrace");
+  if (ledger == usage.end() || !ledger->is_object()) return;
+  answer.queued_ms = NumberAt(*ledger, "queued_ms");
+  answer.prefill_ms = NumberAt(*ledger, "prefill_ms");
+  answer.decode_ms = NumberAt(*ledger, "decode_ms");
+  answer.drafted_tokens = static_cast<int64_t>(NumberAt(*ledger, "drafted_tokens"));
+  answer.accepted_tokens = static_cast<int64_t>(NumberAt(*ledger, "accepted_tokens"));
+}
+
+// The text that a choice brings: a chat's delta or a completion's text.
+std::string TextOf(const StreamJson& choice) {
+  const auto delta = choice.find("delta");
+  const StreamJson& holder = delta != choice.end() ? *delta : choice;
+  if (!holder.is_object()) return {};
+  const auto text = holder.find(delta != choice.end() ? "content" : "text");
+  return text != holder.end() && text->is_string() ? text->get<std::string>() : std::string();
+}
+
+// One event's data; when it came.
+void TakeData(std::string_view data, double at, ReplayAnswer& answer, bool& finished) {
+  const StreamJson chunk = StreamJson::parse(data, nullptr, false);
+  if (!chunk.is_object()) {
+    answer.failure = "an event that is no JSON object";
+    return;
+  }
+  if (chunk.contains("error")) {
+    answer.failure = "an error event in the stream";
+    return;
+  }
+  if (chunk.contains("usage") && chunk["usage"].is_object()) TakeUsage(chunk["usage"], answer);
+  if (!chunk.contains("choices") || !chunk["choices"].is_array()) return;
+  for (const StreamJson& choice : chunk["choices"]) {
+    if (!choice.is_object()) continue;
+    const std::string text = TextOf(choice);
+    const bool ends = choice.contains("finish_reason") && choice["finish_reason"].is_string();
+    finished = finished || ends;
+    // Tokens without text (a control token, half a character) show at the latest with the end.
+    if (!text.empty() || (ends && answer.emissions.empty())) answer.emissions.push_back(at);
+    answer.text += text;
+  }
+}
+
+}  // namespace
+
+void TakeApart(const std::string& body, const std::vector<Arrived>& arrived, ReplayAnswer& answer) {
+  bool done = false, finished = false;
+  size_t mark = 0;
+  for (size_t at = 0; at < body.size() && answer.ok();) {
+    const size_t end = body.find("\n\n", at);
+    if (end == std::string::npos) break;
+    std::string_view event(body.data() + at, end - at);
+    at = end + 2;
+    while (mark < arrived.size() && arrived[mark].bytes < at) ++mark;
+    if (!event.starts_with("data: ")) continue;  // a comment
+    event.remove_prefix(6);
+    if (event == "[DONE]") {
+      done = true;
+    } else {
+      TakeData(event, mark < arrived.size() ? arrived[mark].at : answer.end, answer, finished);
+    }
+  }
+  if (answer.ok() && (!done || !finished)) answer.failure = "a stream without its end";
+}
+
+}  // namespace millrace::lab_internal
