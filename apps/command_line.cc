@@ -2,13 +2,51 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <istream>
 #include <new>
 #include <utility>
 
 #include "reporting.h"
 
 namespace millrace {
+namespace {
+
+bool IsInEnvironment(const CLI::Option& option) {
+  return !option.get_envname().empty() && std::getenv(option.get_envname().c_str()) != nullptr;
+}
+
+// By itself CLI11 lets a file win over the environment.
+class EnvironmentFirst : public CLI::ConfigBase {
+ public:
+  explicit EnvironmentFirst(const CLI::App& app) : app_(app) {}
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::vector<CLI::ConfigItem> found = ConfigBase::from_config(input);
+    std::erase_if(found, [this](const CLI::ConfigItem& item) {
+      const CLI::Option* option = Find(item);
+      return option != nullptr && IsInEnvironment(*option);
+    });
+    return found;
+  }
+
+ private:
+  const CLI::Option* Find(const CLI::ConfigItem& item) const {
+    const CLI::App* app = &app_;
+    for (const std::string& parent : item.parents) {
+      try {
+        app = app->get_subcommand(parent);
+      } catch (const CLI::OptionNotFound&) {
+        return nullptr;  // for the parser to complain about
+      }
+    }
+    return app->get_option_no_throw("--" + item.name);
+  }
+
+  const CLI::App& app_;
+};
+
+}  // namespace
 
 Flag& Flag::Env(const char* variable) {
   option_->envname(variable);
@@ -112,7 +150,30 @@ Verb CommandLine::AddVerb(const char* name, const char* help) {
 
 Verb CommandLine::Program() { return Verb(*app_, exit_code_); }
 
-void CommandLine::AllowConfigFile(const char* help) { app_->set_config("--config", "", help); }
+void CommandLine::AllowConfigFile(const char* help) {
+  app_->set_config("--config", "", help);
+  app_->config_formatter(std::make_shared<EnvironmentFirst>(*app_));
+  app_->allow_config_extras(CLI::config_extras_mode::error);
+  app_->fallthrough();  // so that --config may stand behind the verb
+}
+
+std::vector<FlagValue> CommandLine::ValuesOf(const char* verb) const {
+  std::vector<FlagValue> values;
+  const CLI::App* const app = app_->get_subcommand(verb);
+  for (const CLI::Option* option : app->get_options()) {
+    if (option == app->get_help_ptr()) continue;
+    FlagValue value{option->get_name(), option->get_default_str(), "default"};
+    if (option->count() > 0) {
+      value.value.clear();
+      for (const std::string& part : option->results())
+        value.value += (value.value.empty() ? "" : ",") + part;
+      value.origin =
+          IsInEnvironment(*option) ? "environment " + option->get_envname() : std::string("file");
+    }
+    values.push_back(std::move(value));
+  }
+  return values;
+}
 
 int CommandLine::Run(int argc, char** argv) {
   try {

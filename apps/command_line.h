@@ -60,6 +60,13 @@ class Verb {
   int* exit_code_;
 };
 
+// Where a flag's value comes from, without the flags of this call.
+struct FlagValue {
+  std::string name;    // "--port"
+  std::string value;   // empty: not set
+  std::string origin;  // "environment MILLRACE_PORT", "file", "default"
+};
+
 class CommandLine {
  public:
   CommandLine(const char* name, const char* description);
@@ -67,8 +74,12 @@ class CommandLine {
 
   Verb AddVerb(const char* name, const char* help);  // one of them must be given
   Verb Program();                                    // for flags that stand before any verb
-  // A TOML file may give flags, through --config.
+  // A TOML file may give flags, through --config, before or behind the verb: a table for each verb,
+  // such as [serve]. The environment wins over the file; a key that is no flag is an error. Before
+  // any AddVerb.
   void AllowConfigFile(const char* help);
+  // While a verb runs: what another verb's flags would be, by environment, file and default.
+  std::vector<FlagValue> ValuesOf(const char* verb) const;
 
   // Parses, runs the verb, and returns the process's exit code: 0, 1 (failed) or 2 (wrong usage).
   int Run(int argc, char** argv);

@@ -20,6 +20,9 @@ int main(int argc, char** argv) {
   millrace::AddPerplexityVerb(line);
   millrace::AddEvaluateVerb(line);
   millrace::AddCompareVerb(line);
+  millrace::AddWorkloadVerb(line);
+  millrace::AddMeasureVerb(line);
+  millrace::AddConfigVerb(line);
   millrace::AddVersionVerb(line);
   return line.Run(argc, argv);
 }

@@ -14,6 +14,7 @@
 #include "reporting.h"
 #include "request_log.h"
 #include "server/server.h"
+#include "traffic_record.h"
 #include "verbs.h"
 
 namespace millrace {
@@ -39,6 +40,8 @@ struct ServeFlags {
   std::string log_format = "text";
   std::string metrics_compat = "off";
   bool debug_endpoints = false;
+  std::string record;
+  std::string record_texts = "on";
 };
 
 // Numbers for seeds and ids, from any thread.
@@ -132,6 +135,13 @@ Status Serve(const ServeFlags& flags) {
   std::signal(SIGPIPE, SIG_IGN);
 
   ASSIGN_OR_RETURN(ServerConfig config, MakeConfig(flags));
+  if (!flags.record.empty()) {
+    ASSIGN_OR_RETURN(config.record, OpenTrafficRecord(flags.record, flags.record_texts == "on"
+                                                                        ? RecordedTexts::kKept
+                                                                        : RecordedTexts::kDropped));
+    spdlog::warn("requests are recorded to {}, {}", flags.record,
+                 flags.record_texts == "on" ? "with their texts" : "without texts");
+  }
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
   EngineConfig engine_config;
   engine_config.max_queued_requests = flags.max_queue;
@@ -228,6 +238,15 @@ void AddServeVerb(CommandLine& line) {
               "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
               "block is for, to be drawn")
       .Env("MILLRACE_DEBUG_ENDPOINTS");
+  verb.Option("--record", flags->record,
+              "append every completed request to this file, as a workload for `millrace measure`")
+      .Env("MILLRACE_RECORD")
+      .Placeholder("FILE");
+  verb.Option("--record-texts", flags->record_texts,
+              "on; off: only lengths, times and hashes of prompt blocks are recorded")
+      .Env("MILLRACE_RECORD_TEXTS")
+      .ShowDefault()
+      .OneOf({"on", "off"});
   verb.OnParsed([flags] { return Serve(*flags); });
 }
 

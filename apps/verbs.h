@@ -16,6 +16,9 @@ void AddQuantizeVerb(CommandLine& line);
 void AddPerplexityVerb(CommandLine& line);
 void AddEvaluateVerb(CommandLine& line);
 void AddCompareVerb(CommandLine& line);
+void AddWorkloadVerb(CommandLine& line);
+void AddMeasureVerb(CommandLine& line);
+void AddConfigVerb(CommandLine& line);
 void AddVersionVerb(CommandLine& line);
 
 }  // namespace millrace

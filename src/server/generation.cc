@@ -62,6 +62,7 @@ Generation::~Generation() { --context_->generations(); }
 void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
                        std::vector<std::vector<TokenId>> prompts) {
   const size_t choices = prompts.size() * static_cast<size_t>(options.n);
+  context->KeepForRecord(prompts.front());
   const ServerConfig& config = context->shared().config;
   const KeyLoad::Limits limits = {config.max_requests_per_key, config.max_tokens_per_key};
   std::optional<KeyLoad::Ticket> ticket;

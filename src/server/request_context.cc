@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/rng.h"
+
 namespace millrace {
 
 std::string_view NameOf(EndState state) {
@@ -46,6 +48,13 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
     : shared_(std::move(shared)), responder_(std::move(responder)), arrival_(shared_->clock.Now()) {
   record_.id = fmt::format("req_{:016x}", shared_->config.random());
   record_.route = request.method + " " + request.path;
+  if (shared_->config.record) {
+    recorded_.emplace();
+    recorded_->arrival_ms = 1000.0 * static_cast<double>(shared_->started_unix) +
+                            Milliseconds(arrival_ - shared_->started);
+    recorded_->route = record_.route;
+    recorded_->body = request.body;
+  }
   if (!shared_->config.keys.empty()) {
     // Without the scheme, which may be written in many ways.
     const std::string_view sent = request.Header("authorization").value_or("");
@@ -57,6 +66,17 @@ RequestContext::~RequestContext() { Log(500, EndState::kFailed); }
 
 HttpResponse RequestContext::ErrorOf(const ApiError& error) const {
   return ErrorResponse(error, shared_->model.engine->RetryAfter());
+}
+
+void RequestContext::KeepForRecord(const std::vector<TokenId>& prompt) {
+  if (!recorded_) return;
+  recorded_->prompt_tokens = static_cast<int64_t>(prompt.size());
+  for (size_t at = 0; at < prompt.size(); at += kRecordedBlockTokens) {
+    uint64_t hash = 0;
+    for (size_t i = at; i < std::min(prompt.size(), at + kRecordedBlockTokens); ++i)
+      hash = Mix64(hash ^ static_cast<uint64_t>(prompt[i].value));
+    recorded_->blocks.push_back(static_cast<int64_t>(hash >> 1));  // not negative
+  }
 }
 
 void RequestContext::Reply(HttpResponse response) {
@@ -79,6 +99,10 @@ void RequestContext::Log(int status, EndState end,
   record.total_ms = Milliseconds(SinceArrival());
   record.generation = std::move(generation);
   shared_->metrics.RequestLogged(end);
+  if (recorded_ && recorded_->prompt_tokens > 0 && end == EndState::kCompleted) {
+    recorded_->output_tokens = record.generation ? record.generation->usage.completion_tokens : 0;
+    shared_->config.record(*recorded_);
+  }
   if (shared_->config.log) shared_->config.log(record);
 }
 

@@ -64,6 +64,8 @@ class RequestContext {
   const std::string& key() const { return key_; }
   HttpHeader IdHeader() const { return {"x-request-id", record_.id}; }
 
+  // Keeps what is recorded of a generation, where the server records; before Log.
+  void KeepForRecord(const std::vector<TokenId>& prompt);
   // A whole answer, with the id header, and the log line.
   void Reply(HttpResponse response);
   void Refuse(const ApiError& error) { Reply(ErrorOf(error)); }
@@ -78,6 +80,7 @@ class RequestContext {
   Responder responder_;
   RequestRecord record_;
   std::string key_;
+  std::optional<RecordedTraffic> recorded_;  // its body from the start
   TimePoint arrival_;
   std::atomic<bool> logged_{false};
 };

@@ -46,6 +46,17 @@ struct RequestRecord {
   std::optional<GenerationPart> generation;
 };
 
+// A generation that was completed, for those who record traffic to measure on it later.
+struct RecordedTraffic {
+  double arrival_ms = 0;  // since 1970
+  std::string route;
+  std::string body;           // as it was sent
+  int64_t prompt_tokens = 0;  // of the first prompt, as the two below
+  int64_t output_tokens = 0;
+  std::vector<int64_t> blocks;  // hashes of its blocks of kRecordedBlockTokens, the last shorter
+};
+inline constexpr int32_t kRecordedBlockTokens = 32;
+
 // Whose names /metrics uses: "millrace:..." alone, or vLLM's beside them.
 enum class MetricNames { kOwn, kAlsoVllm };
 
@@ -65,7 +76,9 @@ struct ServerConfig {
   bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
-  std::function<uint64_t()> random;               // from any thread; seeds and ids
+  // Absent: nothing is kept. From any thread; must be quick.
+  std::function<void(const RecordedTraffic&)> record;
+  std::function<uint64_t()> random;  // from any thread; seeds and ids
 };
 
 // What is served. The engine and the tokenizer must outlive the Server; somebody else runs the
