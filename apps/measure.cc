@@ -9,6 +9,7 @@
 #include <deque>
 #include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "base/rng.h"
 #include "command_line.h"
@@ -172,6 +173,11 @@ class Measurement {
                      RunAblation(plan_, workload_, std::move(state), Hooks(launcher, state_file)));
     std::fprintf(stderr, "\n");
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    notes_.push_back(
+        fmt::format("client and server share {} hardware threads: where a token takes less than "
+                    "the system's time slice (some ms), tokens reach the client together, and "
+                    "first token and gaps show that; --serve-flags '--threads N' leaves room",
+                    std::thread::hardware_concurrency()));
     notes_.push_back(fmt::format("the runs took {:.1f} minutes", took.count() / 60));
     return Finish(result);
   }
@@ -183,7 +189,7 @@ class Measurement {
     plan_.candidate_models = flags_.candidate_models;
     for (const int32_t h : flags_.handicaps) plan_.handicaps.push_back(h);
     plan_.seed = flags_.workload.seed;
-    plan_.screening_rounds = flags_.quick ? 3 : 2;
+    plan_.screening_rounds = flags_.quick ? 5 : 2;
     plan_.confirmation_rounds = flags_.quick ? 0 : flags_.rounds;
     rules_.memory_limit = static_cast<int64_t>(flags_.memory_limit);
     if ((flags_.traffic.arrivals == "poisson" || flags_.traffic.arrivals == "bursty") &&

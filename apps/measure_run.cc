@@ -143,6 +143,11 @@ void FillRecord(const ReplayRun& run, const RunMetrics& m, const ServiceTargets&
   mean("prefill_ms", m.prefill);
   mean("decode_ms", m.decode);
   record.values["seconds"] = m.seconds;
+  if (m.computing > 0 && m.computing + std::min(m.cached_saved, m.speculation_saved) > 0) {
+    record.values["computing_ms"] = m.computing / static_cast<double>(m.whole);
+    record.values["estimated/prefix-cache"] = m.computing / (m.computing + m.cached_saved);
+    record.values["estimated/speculate"] = m.computing / (m.computing + m.speculation_saved);
+  }
   record.values["throughput"] = m.throughput;
   if (targets.ttft_ms || targets.itl_ms || targets.e2e_ms) {
     record.values["goodput"] = m.goodput;

@@ -48,6 +48,7 @@ struct ReplayAnswer {
   int64_t prompt_tokens = 0, output_tokens = 0, cached_tokens = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
   double queued_ms = 0, prefill_ms = 0, decode_ms = 0;
+  double cached_saved_ms = 0, speculation_saved_ms = 0;  // the server's own estimates
 
   bool ok() const { return failure.empty(); }
 };

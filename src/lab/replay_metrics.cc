@@ -93,6 +93,9 @@ RunMetrics Measure(const ReplayRun& run, const ServiceTargets& targets) {
     m.prompt_tokens += a.prompt_tokens;
     m.output_tokens += a.output_tokens;
     m.drafted_tokens += a.drafted_tokens;
+    m.computing += a.prefill_ms + a.decode_ms;
+    m.cached_saved += a.cached_saved_ms;
+    m.speculation_saved += a.speculation_saved_ms;
     cached += a.cached_tokens;
     accepted += a.accepted_tokens;
     emissions += static_cast<int64_t>(a.emissions.size());

@@ -49,6 +49,8 @@ struct RunMetrics {
   double prefix_hit = 0;  // cached / prompt tokens
   double accepted = 0;    // of drafted tokens; 0 where none were
   int64_t prompt_tokens = 0, output_tokens = 0, drafted_tokens = 0;
+  // Sums over whole answers, ms: prefill and decode; what the server estimates to have saved.
+  double computing = 0, cached_saved = 0, speculation_saved = 0;
   double client_cores_per_100_streams = 0;
 };
 RunMetrics Measure(const ReplayRun& run, const ServiceTargets& targets);

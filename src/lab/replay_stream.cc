@@ -25,6 +25,8 @@ void TakeUsage(const StreamJson& usage, ReplayAnswer& answer) {
   if (ledger == usage.end() || !ledger->is_object()) return;
   answer.queued_ms = NumberAt(*ledger, "queued_ms");
   answer.prefill_ms = NumberAt(*ledger, "prefill_ms");
+  answer.cached_saved_ms = NumberAt(*ledger, "cached_saved_ms");
+  answer.speculation_saved_ms = NumberAt(*ledger, "speculation_saved_ms");
   answer.decode_ms = NumberAt(*ledger, "decode_ms");
   answer.drafted_tokens = static_cast<int64_t>(NumberAt(*ledger, "drafted_tokens"));
   answer.accepted_tokens = static_cast<int64_t>(NumberAt(*ledger, "accepted_tokens"));

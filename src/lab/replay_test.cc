@@ -128,6 +128,65 @@ TEST(Replay, ClosedLoopKeepsSoManyAtOnceAndSessionsInOrder) {
   }
 }
 
+// Every stream that is open gets a token every 100 ms.
+class SlowStreams {
+ public:
+  static constexpr int kTokens = 20;
+  SlowStreams() : worker_([this] { Work(); }) {
+    server_.emplace(HttpConfig{}, [this](HttpRequest, Responder responder) {
+      responder.StartEventStream();
+      std::lock_guard lock(mutex_);
+      streams_.push_back({responder, 0});
+    });
+    EXPECT_TRUE(server_->Start().ok());
+  }
+  ~SlowStreams() {
+    over_ = true;
+    worker_.join();
+    server_->Stop(milliseconds(100));
+  }
+  uint16_t port() const { return server_->port(); }
+
+ private:
+  void Work() {
+    for (auto next = std::chrono::steady_clock::now(); !over_; next += milliseconds(100)) {
+      std::this_thread::sleep_until(next);
+      std::lock_guard lock(mutex_);
+      for (auto& [responder, sent] : streams_) {
+        if (sent++ < kTokens) {
+          responder.SendEvent(TextEvent("token "));
+        } else if (sent == kTokens + 2) {
+          responder.SendEvent(kFinish);
+          responder.SendEvent("[DONE]");
+          responder.Close();
+        }
+      }
+    }
+  }
+
+  std::mutex mutex_;
+  std::vector<std::pair<Responder, int>> streams_;
+  std::atomic<bool> over_{false};
+  std::optional<HttpServer> server_;
+  std::thread worker_;
+};
+
+TEST(Replay, TheClientItselfTakesLittle) {
+  SlowStreams server;
+  const std::vector<ReplayRequest> requests(100, {.path = "/v1/chat/completions", .body = "{}"});
+  const auto run = ReplayRequests(requests, {.port = server.port(), .clients = 100});
+  ASSERT_TRUE(run.ok());
+  for (const ReplayAnswer& a : run->answers) {
+    ASSERT_TRUE(a.ok()) << a.failure;
+    EXPECT_EQ(a.emissions.size(), static_cast<size_t>(SlowStreams::kTokens));
+  }
+  std::printf("100 streams of 10 tokens a second: %.2f %% of a core, %.1f us a token\n",
+              100 * run->cores_per_100_streams(),
+              1e6 * run->client_cpu_seconds / (100.0 * SlowStreams::kTokens));
+  EXPECT_GT(run->client_cpu_seconds, 0);
+  EXPECT_LT(run->cores_per_100_streams(), 0.1);  // the goal is 0.01, on a machine that is not busy
+}
+
 // Answers by what the body says.
 class FaultyServer {
  public:

@@ -183,6 +183,21 @@ std::string Interactions(const ReportInput& in) {
   return html + "</table>";
 }
 
+// What the server itself estimates to save (GET /v1/insights), beside what switching off shows.
+std::string Estimates(const ReportInput& in) {
+  std::string html =
+      "<table><tr><th>optimisation</th><th>the server's estimate</th><th>measured</th></tr>";
+  for (const LabSwitch* s : in.plan.switches) {
+    const double estimate = MeanValue(in, kAllOn, fmt::format("estimated/{}", s->flag).c_str());
+    const auto d = PairedDifferences(in.result.state, in.analysis.stage, kAllOn, WithoutName(*s),
+                                     "computing_ms");
+    if (estimate <= 0 || d.empty()) continue;
+    html += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td></tr>", EscapedHtml(s->name),
+                        Percent(estimate), Percent(PairedEffect(d).ratio));
+  }
+  return html + "</table>";
+}
+
 std::string QualityTable(const ReportInput& in) {
   std::string html =
       "<table><tr><th>configuration</th><th>against</th><th>answers</th><th>differ</th>"
@@ -301,6 +316,8 @@ std::string ReportHtml(const ReportInput& in) {
   section("Where the time goes", Breakdown(in));
   section("Gaps between emissions", Gaps(in));
   section("Interactions, end to end", Interactions(in));
+  section("The server's live estimates of prefill and decode time, against switching off",
+          Estimates(in));
   section("Answers and quality", QualityTable(in));
   section("Rounds, end to end", Rounds(in));
   section("All figures", ValueTable(in));

@@ -93,6 +93,22 @@ std::string ReportJson(const ReportInput& in) {
   tree["switches"] = TreeOf(a.switches, a.confirmed);
   tree["switches_alone"] = TreeOf(a.alone, false);
   tree["candidates"] = TreeOf(a.candidates, a.confirmed);
+  ReportTree& estimates = tree["live_estimates"] = ReportTree::object();
+  for (const LabSwitch* s : in.plan.switches) {
+    double sum = 0;
+    int runs = 0;
+    for (const RunRecord& run : in.result.state.runs) {
+      const auto value = run.values.find(fmt::format("estimated/{}", s->flag));
+      if (run.stage != a.stage || run.configuration != kAllOn || value == run.values.end())
+        continue;
+      sum += value->second;
+      ++runs;
+    }
+    const auto d =
+        PairedDifferences(in.result.state, a.stage, kAllOn, WithoutName(*s), "computing_ms");
+    if (runs > 0 && !d.empty())
+      estimates[s->flag] = {{"estimated", sum / runs}, {"measured", PairedEffect(d).ratio}};
+  }
   tree["handicaps"] = TreeOf(a.handicaps, a.confirmed);
   tree["recommended"] = a.recommendation.configuration;
   tree["reasons"] = a.recommendation.reasons;

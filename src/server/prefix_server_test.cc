@@ -37,6 +37,23 @@ TEST_F(PrefixServerTest, UsageAndMetricsSayWhatWasCached) {
   EXPECT_NE(metrics.body.find("\nmillrace:num_requests_running 0\n"), std::string::npos);
 }
 
+TEST_F(PrefixServerTest, InsightsSumTheLedgers) {
+  StartServer();
+  double saved_ms = 0, computing_ms = 0;
+  for (int i = 0; i < 2; ++i) {
+    const json ledger = json::parse(Post(kTextPath, LongText()).body)["usage"]["millrace"];
+    saved_ms += ledger["cached_saved_ms"].get<double>();
+    computing_ms += ledger["prefill_ms"].get<double>() + ledger["decode_ms"].get<double>();
+  }
+  const ClientResponse response = TestClient(port()).Get("/v1/insights");
+  ASSERT_EQ(response.status, 200);
+  const json insights = json::parse(response.body);
+  EXPECT_EQ(insights["since_start"]["cached_tokens"], 99);
+  EXPECT_EQ(insights["now"]["requests"], 2);
+  EXPECT_NEAR(insights["now"]["optimisations"][0]["saved_ms"].get<double>(), saved_ms, 1e-6);
+  EXPECT_NEAR(insights["now"]["computing_ms"].get<double>(), computing_ms, 1e-6);
+}
+
 TEST_F(PrefixServerTest, ChoicesOfOnePromptCountItOnce) {
   StartServer();
   const json usage = json::parse(Post(kTextPath, LongText({{"n", 4}})).body)["usage"];

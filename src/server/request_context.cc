@@ -99,6 +99,8 @@ void RequestContext::Log(int status, EndState end,
   record.total_ms = Milliseconds(SinceArrival());
   record.generation = std::move(generation);
   shared_->metrics.RequestLogged(end);
+  if (record.generation && end == EndState::kCompleted)
+    shared_->insights.Add(shared_->clock.Now(), record.generation->usage);
   if (recorded_ && recorded_->prompt_tokens > 0 && end == EndState::kCompleted) {
     recorded_->output_tokens = record.generation ? record.generation->usage.completion_tokens : 0;
     shared_->config.record(*recorded_);

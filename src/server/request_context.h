@@ -11,6 +11,7 @@
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
+#include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
 #include "server/request_names.h"
@@ -36,6 +37,7 @@ struct Shared {
   KeyLoad load;
   Metrics metrics;
   RequestNames names;
+  Insights insights{started};
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
 
@@ -56,6 +58,7 @@ class RequestContext {
   KeyLoad& load() { return shared_->load; }
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
+  Insights& insights() { return shared_->insights; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
   const std::string& id() const { return record_.id; }

@@ -155,6 +155,10 @@ void HandleMetrics(const ContextPointer& context, const HttpRequest&) {
   context->Reply(std::move(response));
 }
 
+void HandleInsights(const ContextPointer& context, const HttpRequest&) {
+  context->Reply(JsonResponse(200, context->insights().Json(context->shared().clock.Now())));
+}
+
 void HandleVersion(const ContextPointer& context, const HttpRequest&) {
   const std::pair<std::string, std::string> version[] = {
       {"version", context->shared().config.version}};
@@ -241,6 +245,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     }
     add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
     add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
+    add("GET", "/v1/insights", HandleInsights, Access::kKeys, Thread::kWorker);
     add("GET", "/v1/models", HandleModels, Access::kKeys, Thread::kIo);
     add("GET", "/v1/models/*", HandleModel, Access::kKeys, Thread::kIo);
     add("POST", "/v1/chat/completions", HandleChat, Access::kKeys, Thread::kWorkerIfRoom);

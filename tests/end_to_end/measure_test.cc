@@ -73,19 +73,19 @@ TEST_F(MeasureTest, AFirstLookGivesAReportAndIsNotRunTwice) {
   const json& prefix = report["switches"][0];
   EXPECT_EQ(prefix["subject"], "prefix reuse");
   EXPECT_GE(prefix["metrics"].size(), 6);
-  EXPECT_EQ(prefix["metrics"][0]["rounds"], 3);
+  EXPECT_EQ(prefix["metrics"][0]["rounds"], 5);
   EXPECT_TRUE(prefix["metrics"][0]["verdict"].is_null());
   EXPECT_TRUE(prefix["answers"]["promised_equal"]);
-  EXPECT_EQ(prefix["answers"]["answers"], 12);
+  EXPECT_EQ(prefix["answers"]["answers"], 20);
   EXPECT_EQ(prefix["answers"]["differing"], 0);
   EXPECT_EQ(report["recommended"], "");
   EXPECT_THAT(TextOfFile(folder_ / "out/report.html"), HasSubstr("A first look"));
   const std::string runs = TextOfFile(folder_ / "out/runs.csv");
-  EXPECT_EQ(std::count(runs.begin(), runs.end(), '\n'), 1 + 5 * 3);
+  EXPECT_EQ(std::count(runs.begin(), runs.end(), '\n'), 1 + 5 * 5);
 
   const Finished again = RunBinary(measure);
   EXPECT_EQ(again.code, 0);
-  EXPECT_THAT(again.output, HasSubstr("where 15 runs were done"));
+  EXPECT_THAT(again.output, HasSubstr("where 25 runs were done"));
   EXPECT_EQ(TextOfFile(folder_ / "out/runs.csv"), runs);
   const Finished other = RunBinary(measure + " --max-tokens 7");
   EXPECT_NE(other.code, 0);

@@ -1,0 +1,50 @@
+#include "openai_api/insights_json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace millrace {
+namespace {
+
+using InsightsTree = nlohmann::ordered_json;
+
+InsightsTree Saving(const char* name, const char* flag, double saved_ms, double computing_ms,
+                    const char* by) {
+  const double without = computing_ms + saved_ms;
+  InsightsTree tree = {{"name", name}, {"switch", flag}, {"saved_ms", saved_ms}};
+  tree["ratio"] = without > 0 ? InsightsTree(computing_ms / without) : InsightsTree();
+  tree["by"] = by;
+  return tree;
+}
+
+InsightsTree TreeOf(const SavingsSum& s, double seconds) {
+  return {{"seconds", seconds},
+          {"requests", s.requests},
+          {"prompt_tokens", s.prompt_tokens},
+          {"cached_tokens", s.cached_tokens},
+          {"output_tokens", s.output_tokens},
+          {"drafted_tokens", s.drafted_tokens},
+          {"accepted_tokens", s.accepted_tokens},
+          {"computing_ms", s.computing_ms},
+          {"queued_ms", s.queued_ms},
+          {"optimisations",
+           InsightsTree::array(
+               {Saving("prefix reuse", "prefix-cache", s.cached_saved_ms, s.computing_ms,
+                       "cached tokens times the measured time of a prefill token"),
+                Saving("speculation", "speculate", s.speculation_saved_ms, s.computing_ms,
+                       "measured times of steps with drafts against plain ones")})}};
+}
+
+}  // namespace
+
+std::string InsightsJson(const SavingsSum& now, double window_seconds, const SavingsSum& total,
+                         double seconds) {
+  const InsightsTree tree = {
+      {"now", TreeOf(now, window_seconds)},
+      {"since_start", TreeOf(total, seconds)},
+      {"not_estimated",
+       {"continuous batching", "paged KV memory", "efficient attention", "quantization"}},
+      {"note", "estimates while serving; millrace measure compares with each switched off"}};
+  return tree.dump();
+}
+
+}  // namespace millrace

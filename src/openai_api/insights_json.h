@@ -1,0 +1,27 @@
+// GET /v1/insights: what the optimisations save, as JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace millrace {
+
+// Summed over completed requests. Milliseconds of requests' time: those that run together each
+// count.
+struct SavingsSum {
+  int64_t requests = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0;
+  int64_t output_tokens = 0, drafted_tokens = 0, accepted_tokens = 0;
+  double computing_ms = 0;  // prefill and decode
+  double queued_ms = 0;
+  double cached_saved_ms = 0;       // as measured costs say (Usage)
+  double speculation_saved_ms = 0;  // the same
+};
+
+// {"now": {"seconds", "requests", ..., "optimisations": [{"name", "switch", "saved_ms", "ratio",
+// "by"}]}, "since_start": the same, "not_estimated": [...]}. ratio: computing time with it / the
+// estimate without it; null where nothing was computed.
+std::string InsightsJson(const SavingsSum& now, double window_seconds, const SavingsSum& total,
+                         double seconds);
+
+}  // namespace millrace
