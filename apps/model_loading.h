@@ -59,7 +59,8 @@ void AddModelFileFlag(Verb& verb, ModelFlags& flags);  // MODEL alone
 void AddBatchingFlag(Verb& verb, ModelFlags& flags);
 // --prefix-cache and its directory, for the verbs that run an engine.
 void AddPrefixCacheFlags(Verb& verb, ModelFlags& flags);
-// --speculate, --draft and --max-draft, for the verbs that run an engine.
+// --speculate, --draft and --max-draft, for the verbs that answer. What stands in `flags` is the
+// default: off, since what steps take is first measured for up to 0.6 s; a server sets auto.
 void AddSpeculationFlags(Verb& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.

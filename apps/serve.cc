@@ -183,6 +183,7 @@ void AddServeVerb(CommandLine& line) {
   AddModelFlags(verb, flags->model);
   AddBatchingFlag(verb, flags->model);
   AddPrefixCacheFlags(verb, flags->model);
+  flags->model.speculate = "auto";
   AddSpeculationFlags(verb, flags->model);
   verb.Option("--host", flags->host, "IP address to listen on").Env("MILLRACE_HOST").ShowDefault();
   verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();

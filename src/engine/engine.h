@@ -52,8 +52,8 @@ struct EngineStats {
   int32_t blocks_cached = 0;  // by the prefix cache alone: given up where they are needed
   int32_t blocks_pinned = 0;
   int32_t blocks_total = 0;
-  KvUsage kv;                  // fragmentation
-  int64_t kv_bytes = 0;        // of all blocks; physical memory once they are written to
+  KvUsage kv;            // fragmentation
+  int64_t kv_bytes = 0;  // of all blocks, the draft model's too; physical memory once written to
   bool kv_huge_pages = false;  // where the system has some
   int64_t steps = 0;
   int64_t tokens_computed = 0;  // rows that went through the model

@@ -47,7 +47,7 @@ Engine::State::State(const EngineConfig& engine_config, std::unique_ptr<Model> e
         kv.shape().head_dim == wanted.head_dim);
   longest = static_cast<int32_t>(std::min<int64_t>(config.context_length, memory));
   progress.blocks_total = pool.capacity();
-  progress.kv_bytes = kv.bytes();
+  progress.kv_bytes = kv.bytes() + speculator.draft_kv_bytes();
   progress.kv_huge_pages = kv.memory().huge_pages();
   if (disk && tree) StartDisk();
   if (swap) StartSwap();

@@ -279,6 +279,19 @@ TEST(EngineTest, TheDestructorFinishesWhatIsLeft) {
   EXPECT_EQ(f.recorder.Of(queued).finishes.size(), 1u);
 }
 
+// Every block has a twin in the draft model's store: both are planned, and both are counted.
+TEST(EngineTest, TheDraftsMemoryIsCounted) {
+  EngineFixture plain;
+  auto draft = std::make_unique<DraftModel>(DraftModel{
+      .model = std::make_unique<FakeModel>(kTestVocab), .kv = MakeKv(64), .context_length = 1000});
+  EngineConfig config;
+  config.speculation.mode = Speculation::kDraft;
+  const Engine engine(config, std::make_unique<FakeModel>(kTestVocab), MakeKv(64), Clock(), nullptr,
+                      std::nullopt, std::move(draft));
+  EXPECT_GT(plain.engine->stats().kv_bytes, 0);
+  EXPECT_EQ(engine.stats().kv_bytes, 2 * plain.engine->stats().kv_bytes);
+}
+
 TEST(EngineTest, NamesOfReasons) {
   EXPECT_EQ(NameOf(FinishReason::kStop), "stop");
   EXPECT_EQ(NameOf(FinishReason::kLength), "length");

@@ -58,6 +58,8 @@ class Speculator {
 
   bool active() const { return config_.mode != Speculation::kOff; }
   bool has_draft_model() const { return model_ != nullptr; }
+  // Of the draft model's keys and values; 0 without one.
+  int64_t draft_kv_bytes() const { return model_ ? model_->kv().bytes() : 0; }
 
   // Times steps of the target and of the draft model; `scratch`: blocks that nobody uses.
   void MeasureAtStart(Model& target, KvStore& kv, std::span<const BlockId> scratch,

@@ -25,9 +25,10 @@ using nlohmann::json;
 constexpr size_t kClients = kUnderSanitizer ? 32 : 64;
 constexpr size_t kCutClients = kClients / 5 + 1;
 constexpr int kLongestAnswer = 400;  // tokens: outgrows by far what admission looks ahead
-// Of 32 positions; each takes 2 (K, V) x 4 layers x 8 heads x 32 values x 2 bytes x 32.
+// Of 32 positions: 2 (K, V) x 4 layers x 8 heads x 32 values x 2 bytes x 32, and its twin of the
+// draft model, of 3 layers and 4 heads.
 constexpr int kSmallPoolBlocks = 40;
-constexpr int kBlockBytes = 131072;
+constexpr int kBlockBytes = 131072 + 49152;
 constexpr char kChatLine[] = "route=\"POST /v1/chat/completions\"";
 
 struct Case {
