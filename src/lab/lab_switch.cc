@@ -11,7 +11,7 @@ namespace {
 
 constexpr LabSwitch kSwitches[] = {
     {"prefix reuse", "prefix-cache", "on", "off", "on", true},
-    {"speculation", "speculate", "auto", "off", "off", true},
+    {"speculation", "speculate", "auto", "off", "auto", true},
     {"continuous batching", "batching", "continuous", "static", "continuous", true},
     {"paged KV memory", "kv", "paged", "contiguous", "paged", true},
     {"efficient attention", "attention", "flash", "standard", "flash", false},
