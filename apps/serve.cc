@@ -11,6 +11,7 @@
 #include "command_line.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
+#include "prompt_reduction/reduction_switch.h"
 #include "reporting.h"
 #include "request_log.h"
 #include "server/server.h"
@@ -42,6 +43,7 @@ struct ServeFlags {
   bool debug_endpoints = false;
   std::string record;
   std::string record_texts = "on";
+  std::string reduce = "auto";
 };
 
 // Numbers for seeds and ids, from any thread.
@@ -78,6 +80,9 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   config.version = MILLRACE_VERSION;
   config.log = RequestLogger(LogFormatOf(flags));
   config.metric_names = flags.metrics_compat == "vllm" ? MetricNames::kAlsoVllm : MetricNames::kOwn;
+  auto reduction = ParseReduction(flags.reduce);
+  if (!reduction.ok()) return Error{"--reduce " + flags.reduce + ": " + reduction.error().message};
+  config.reduction = *reduction;
   config.random = SystemRandom();
   return config;
 }
@@ -91,6 +96,9 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& eng
   served.tokenizer = loaded.tokenizer.get();
   served.engine = &engine;
   if (loaded.chat_template) {
+    if (TakesDocuments(*loaded.chat_template, *loaded.tokenizer)) {
+      served.passage_place = PassagePlace::kTemplate;
+    }
     served.render_chat = [&loaded](std::string_view chat) {
       return RenderChatJson(*loaded.chat_template, *loaded.tokenizer, chat);
     };
@@ -235,6 +243,10 @@ void AddServeVerb(CommandLine& line) {
       .Env("MILLRACE_METRICS_COMPAT")
       .ShowDefault()
       .OneOf({"off", "vllm"});
+  verb.Option("--reduce", flags->reduce,
+              "auto, off or top:K: which of a request's passages go into its prompt")
+      .Env("MILLRACE_REDUCE")
+      .ShowDefault();
   verb.Switch("--debug-endpoints", flags->debug_endpoints,
               "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
               "block is for, to be drawn")

@@ -10,6 +10,7 @@
 #include <regex>
 
 #include "lab/json_schema.h"
+#include "prompt_reduction/passage.h"
 
 namespace millrace {
 namespace {
@@ -74,15 +75,19 @@ Result<Expectation> ParseExpectation(const Json& value) {
   return e;
 }
 
-// "[1] first\n[2] second".
+// "[1] first\n[2] second", as the server numbers the documents of a request.
 std::string Numbered(const Json& documents) {
+  const auto member = [](const Json& document, const char* name) -> std::string {
+    const bool there =
+        document.is_object() && document.contains(name) && document[name].is_string();
+    return there ? document[name].get<std::string>() : "";
+  };
   std::string text;
   for (size_t i = 0; i < documents.size(); ++i) {
-    text += (i > 0 ? "\n[" : "[") + std::to_string(i + 1) + "] ";
     const Json& d = documents[i];
-    if (d.is_string()) text += d.get<std::string>();
-    if (d.is_object() && d.contains("text") && d["text"].is_string())
-      text += d["text"].get<std::string>();
+    if (i > 0) text += '\n';
+    text += NumberedLine(i + 1, member(d, "title"),
+                         d.is_string() ? d.get<std::string>() : member(d, "text"));
   }
   return text;
 }

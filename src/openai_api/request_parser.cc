@@ -7,6 +7,7 @@
 
 #include "openai_api/cache_options.h"
 #include "openai_api/json_fields.h"
+#include "openai_api/passage_options.h"
 #include "openai_api/schedule_options.h"
 #include "openai_api/speculation_options.h"
 
@@ -103,7 +104,7 @@ void ParseStream(Fields& fields, GenerationOptions& options) {
 
 // Known to the design, not done by this server: ignoring them would give a wrong answer silently.
 void RefuseUnsupported(Fields& fields) {
-  for (const char* name : {"grammar", "documents", "suffix", "functions", "function_call"}) {
+  for (const char* name : {"grammar", "suffix", "functions", "function_call"}) {
     const Json* value = fields.Find(name);
     if (value == nullptr || *value == "" || (value->is_array() && value->empty())) continue;
     fields.Fail(name, fmt::format("'{}' is not supported by this server: leave it out.", name),
@@ -333,6 +334,7 @@ ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unk
     }
     chat["chat_template_kwargs"] = *extra;
   }
+  ParsePassageOptions(fields, chat["messages"], request);
   if (fields.ok()) request.template_json = Dump(chat);
   return Finish(fields, unknown, std::move(request));
 }
@@ -351,6 +353,10 @@ ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, Unkno
   }
   if (fields.Bool("echo").value_or(false)) {
     fields.Fail("echo", "'echo' is not supported by this server: leave it out.",
+                "unsupported_parameter");
+  }
+  if (const Json* documents = fields.Find("documents"); documents && !documents->empty()) {
+    fields.Fail("documents", "'documents' belong to a chat: use /v1/chat/completions.",
                 "unsupported_parameter");
   }
   if (const auto best_of = fields.Int("best_of", 1, 20); best_of && *best_of != request.options.n) {

@@ -15,6 +15,7 @@
 
 #include "base/id.h"
 #include "openai_api/api_error.h"
+#include "prompt_reduction/reduce.h"
 #include "sampling/sampler.h"
 #include "speculative_decoding/speculation.h"
 
@@ -27,7 +28,10 @@ inline constexpr size_t kMaxJsonMembers = 1024;
 inline constexpr int kMaxChoices = 8;    // n
 inline constexpr int kMaxPrompts = 128;  // of one completions request, times n
 inline constexpr int kMaxStopStrings = 4;
-inline constexpr int32_t kMaxPriority = 2;  // and minus that
+inline constexpr size_t kMaxDocuments = 10'000;
+inline constexpr size_t kMaxDocumentId = 512;      // bytes
+inline constexpr size_t kMaxDocumentTitle = 4096;  // bytes
+inline constexpr int32_t kMaxPriority = 2;         // and minus that
 
 enum class UnknownFields { kIgnore, kRefuse };
 
@@ -55,6 +59,10 @@ struct ChatRequest {
   // For the chat template: {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"};
   // content parts have been joined to strings.
   std::string template_json;
+  // Passages that are not in it yet; several may have one id, or none.
+  std::vector<Passage> documents;
+  std::optional<ReductionConfig> reduce;  // millrace.reduce; absent: the server's
+  std::string question;                   // what passages are judged by: the last user's message
 };
 
 using Prompt = std::variant<std::string, std::vector<TokenId>>;

@@ -166,7 +166,7 @@ TEST(RequestParser, Logprobs) {
 // What the design knows and this server cannot do is refused, never ignored; values that ask for
 // nothing are not.
 TEST(RequestParser, WhatCannotBeDoneIsRefused) {
-  for (const char* name : {"grammar", "documents", "suffix", "functions", "function_call"}) {
+  for (const char* name : {"grammar", "suffix", "functions", "function_call"}) {
     for (const json& value : {json("x"), json::array({"x"}), json::object(), json(1)}) {
       const ApiError error = ChatError({{name, value}});
       EXPECT_EQ(error.param, name);

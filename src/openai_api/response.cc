@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "openai_api/json_fields.h"
+#include "openai_api/reduction_json.h"
 
 namespace millrace {
 namespace {
@@ -58,7 +59,7 @@ Json ReasonOf(const ChoiceText& choice) {
   return choice.finish_reason.empty() ? Json(nullptr) : Json(choice.finish_reason);
 }
 
-Json UsageJson(const Usage& usage) {
+Json UsageJson(const ResponseHead& head, const Usage& usage) {
   Json json;
   json["prompt_tokens"] = usage.prompt_tokens;
   json["completion_tokens"] = usage.completion_tokens;
@@ -68,6 +69,7 @@ Json UsageJson(const Usage& usage) {
   for (const auto& [name, value] : LedgerOf(usage)) {
     std::visit([&, key = std::string(name)](auto number) { ledger[key] = number; }, value);
   }
+  if (head.reduction) ledger["reduction"] = openai_internal::ReductionJson(*head.reduction);
   return json;
 }
 
@@ -112,7 +114,11 @@ std::vector<LedgerEntry> LedgerOf(const Usage& u) {
           {"recomputed_cost_ms", u.recomputed_cost_ms},
           {"drafted_tokens", u.drafted_tokens},
           {"accepted_tokens", u.accepted_tokens},
-          {"speculation_saved_ms", u.speculation_saved_ms}};
+          {"speculation_saved_ms", u.speculation_saved_ms},
+          {"dropped_passages", u.dropped_passages},
+          {"dropped_passage_tokens", u.dropped_passage_tokens},
+          {"reduction_ms", u.reduction_ms},
+          {"reduction_saved_ms", u.reduction_saved_ms}};
 }
 
 std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> choices,
@@ -124,6 +130,10 @@ std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> 
     item["index"] = choice.index;
     if (chat) {
       item["message"] = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+      if (head.reduction) {
+        item["message"]["annotations"] =
+            openai_internal::AnnotationsJson(*head.reduction, choice.citations);
+      }
     } else {
       item["text"] = choice.text;
     }
@@ -131,7 +141,7 @@ std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> 
     item["finish_reason"] = ReasonOf(choice);
     json["choices"].push_back(std::move(item));
   }
-  json["usage"] = UsageJson(usage);
+  json["usage"] = UsageJson(head, usage);
   return Dump(json);
 }
 
@@ -151,6 +161,10 @@ std::string TextChunk(const ResponseHead& head, const ChoiceText& delta) {
   if (head.endpoint == Endpoint::kChat) {
     item["delta"] = Json::object();
     if (!delta.text.empty() || !delta.logprobs.empty()) item["delta"]["content"] = delta.text;
+    if (head.reduction && !delta.citations.empty()) {
+      item["delta"]["annotations"] =
+          openai_internal::AnnotationsJson(*head.reduction, delta.citations);
+    }
   } else {
     item["text"] = delta.text;
   }
@@ -174,7 +188,7 @@ std::string DraftChunk(const ResponseHead& head, const DraftStep& step) {
 
 std::string UsageChunk(const ResponseHead& head, const Usage& usage) {
   Json chunk = ChunkJson(head);
-  chunk["usage"] = UsageJson(usage);
+  chunk["usage"] = UsageJson(head, usage);
   return Dump(chunk);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "base/id.h"
+#include "openai_api/citations.h"
+#include "openai_api/reduced_chat.h"
 
 namespace millrace {
 
@@ -25,6 +28,7 @@ struct ResponseHead {
   std::string fingerprint;
   bool logprobs = false;
   bool include_usage = false;  // of a stream: the other chunks carry "usage": null
+  std::shared_ptr<const ReductionReport> reduction;  // of a request that carried passages
 };
 
 struct TokenText {
@@ -43,6 +47,7 @@ struct ChoiceText {
   std::string text;
   std::string finish_reason;  // empty: null
   std::vector<TokenReport> logprobs;
+  std::vector<Citation> citations;  // of the reduction's passages
 };
 
 // All choices of a response together; times of the slowest. With the savings ledger: what each
@@ -63,6 +68,10 @@ struct Usage {
   int64_t accepted_tokens = 0;  // of them, those in the answer
   // What steps with drafts took less than plain ones, as estimated; less than nothing: more.
   double speculation_saved_ms = 0;
+  int64_t dropped_passages = 0;
+  int64_t dropped_passage_tokens = 0;
+  double reduction_ms = 0;        // what choosing the passages took, before the queue
+  double reduction_saved_ms = 0;  // the time that computing dropped_passage_tokens would have taken
 };
 struct LedgerEntry {
   std::string_view name;

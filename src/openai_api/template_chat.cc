@@ -130,4 +130,13 @@ Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Toke
   return chat_template.Render(context, now, RenderLimits());
 }
 
+bool TakesDocuments(const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
+  const std::string probe = "quartzvixen";
+  Json chat;
+  chat["messages"] = Json::array({{{"role", "user"}, {"content", "hello"}}});
+  chat["documents"] = Json::array({{{"doc_id", 1}, {"title", "title"}, {"text", probe}}});
+  const auto text = RenderChatJson(chat_template, tokenizer, openai_internal::Dump(chat));
+  return text.ok() && text->find(probe) != std::string::npos;
+}
+
 }  // namespace millrace

@@ -30,4 +30,7 @@ Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokeniz
 Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                                    std::string_view json);
 
+// Whether the template shows what it is given as `documents`: found by rendering one.
+bool TakesDocuments(const ChatTemplate& chat_template, const Tokenizer& tokenizer);
+
 }  // namespace millrace

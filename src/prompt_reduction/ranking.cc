@@ -12,13 +12,6 @@ namespace {
 
 constexpr size_t kShingleWords = 5;
 
-// FNV-1a, mixed: equal words are equal hashes; that two words collide is about 1 in 2^64.
-uint64_t HashOf(std::string_view word) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return Mix64(hash);
-}
-
 // Where the words of a question stand in passages.
 struct Occurrences {
   struct Count {
@@ -69,13 +62,27 @@ class TermCounter {
   std::vector<size_t> touched_;
 };
 
+CorpusCounts CountsOf(const Occurrences& found) {
+  double total = 0;
+  for (const double length : found.lengths) total += length;
+  const auto passages = static_cast<double>(found.lengths.size());
+  return {passages, total / std::max(passages, 1.0), found.holders};
+}
+
 }  // namespace
+
+// FNV-1a, mixed: equal words are equal hashes; that two words collide is about 1 in 2^64.
+uint64_t HashOfTerm(std::string_view term) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : term) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return Mix64(hash);
+}
 
 PassageTerms ReadTerms(TermReader& reader, std::span<const Passage> passages) {
   PassageTerms terms;
   for (const Passage& passage : passages) {
     std::vector<uint64_t>& words = terms.words.emplace_back();
-    const auto take = [&](std::string_view term) { words.push_back(HashOf(term)); };
+    const auto take = [&](std::string_view term) { words.push_back(HashOfTerm(term)); };
     reader.Read(passage.title, take);
     terms.title_words.push_back(words.size());
     reader.Read(passage.text, take);
@@ -85,32 +92,31 @@ PassageTerms ReadTerms(TermReader& reader, std::span<const Passage> passages) {
 
 std::vector<uint64_t> ReadQuestion(TermReader& reader, std::string_view question) {
   std::vector<uint64_t> words;
-  reader.Read(question, [&](std::string_view term) { words.push_back(HashOf(term)); });
+  reader.Read(question, [&](std::string_view term) { words.push_back(HashOfTerm(term)); });
   std::sort(words.begin(), words.end());
   words.erase(std::unique(words.begin(), words.end()), words.end());
   return words;
 }
 
-std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question,
-                                      const PassageTerms& terms) {
+std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question, const PassageTerms& terms,
+                                      const CorpusCounts* counts) {
   constexpr double kK1 = 1.2, kB = 0.75;
-  const size_t n = terms.words.size();
   Occurrences found;
   found.holders.resize(question.size());
   TermCounter counter(question);
-  double total_length = 0;
-  for (size_t p = 0; p < n; ++p) {
+  for (size_t p = 0; p < terms.words.size(); ++p) {
     counter.Count(terms.words[p], terms.title_words[p], found);
-    total_length += found.lengths[p];
   }
-  const double mean_length = std::max(total_length / static_cast<double>(n), 1.0);
+  const CorpusCounts own = counts == nullptr ? CountsOf(found) : CorpusCounts();
+  if (counts == nullptr) counts = &own;
   std::vector<double> idf;
-  for (const double holders : found.holders) {
-    idf.push_back(std::log1p((static_cast<double>(n) - holders + 0.5) / (holders + 0.5)));
+  for (const double holders : counts->holders) {
+    idf.push_back(std::log1p((counts->passages - holders + 0.5) / (holders + 0.5)));
   }
   std::vector<RankedPassage> ranking;
   size_t at = 0;
-  for (size_t p = 0; p < n; ++p) {
+  for (size_t p = 0; p < terms.words.size(); ++p) {
+    const double mean_length = std::max(counts->mean_length, 1.0);
     const double norm = kK1 * (1 - kB + kB * found.lengths[p] / mean_length);
     double score = 0;
     for (; at < found.ends[p]; ++at) {

@@ -27,15 +27,22 @@ struct PassageTerms {
   std::vector<size_t> title_words;           // how many of them are the title's
 };
 PassageTerms ReadTerms(TermReader& reader, std::span<const Passage> passages);
-// The words of a question, each once.
+uint64_t HashOfTerm(std::string_view term);
+// The words of a question, each once, sorted.
 std::vector<uint64_t> ReadQuestion(TermReader& reader, std::string_view question);
 
 // Okapi BM25 (Robertson and Zaragoza 2009) with k1 = 1.2, b = 0.75, as in FTS5, but
 // idf = ln(1 + (N - n + 0.5) / (n + 0.5)), which stays above 0 for words of more than half of the
 // passages: in the few passages of a request those decide, too. A word of the title counts twice.
-// Passages without a word of the question are left out.
-std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question,
-                                      const PassageTerms& terms);
+// Passages without a word of the question are left out. `counts`: of what the passages are a part
+// of, for each word of the question; absent: counted in the passages themselves.
+struct CorpusCounts {
+  double passages = 0;
+  double mean_length = 0;       // in words, the title's twice
+  std::vector<double> holders;  // passages that have the word
+};
+std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question, const PassageTerms& terms,
+                                      const CorpusCounts* counts = nullptr);
 
 // The sequences of 5 words in a passage, as sorted hashes; a passage of fewer words is one
 // sequence, one of none has none.

@@ -15,12 +15,7 @@ std::vector<Passage> CutDocuments(std::span<const Passage> documents, size_t chu
   std::vector<Passage> passages;
   for (size_t i = 0; i < documents.size(); ++i) {
     const Passage& document = documents[i];
-    if (EstimateTokens(document.text) <= 2 * chunk_tokens) {
-      passages.push_back(document);
-      passages.back().document = i;
-      continue;
-    }
-    for (const TextSpan& span : ChunkAtSentences(document.text, chunk_tokens)) {
+    for (const TextSpan& span : CutIntoPassages(document.text, chunk_tokens)) {
       passages.push_back({document.id, document.title,
                           document.text.substr(span.begin, span.end - span.begin), i,
                           document.begin + span.begin});

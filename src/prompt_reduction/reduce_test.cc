@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "prompt_reduction/reduction_switch.h"
+
 namespace millrace {
 namespace {
 
@@ -199,6 +201,21 @@ TEST(Reduce, PoisonedInputsGiveSensibleResults) {
       const Passage& of = documents[j.passage.document];
       EXPECT_EQ(of.text.substr(j.passage.begin, j.passage.text.size()), j.passage.text);
     }
+  }
+}
+
+TEST(ReductionSwitch, ReadsWhatItWrites) {
+  for (const char* text : {"auto", "off", "top:1", "top:1000"}) {
+    const auto config = ParseReduction(text);
+    ASSERT_TRUE(config.ok()) << text;
+    EXPECT_EQ(NameOf(*config), text);
+  }
+  EXPECT_EQ(ParseReduction("top:7")->most, 7u);
+  for (const char* text : {"", "on", "top", "top:", "top:0", "top:1001", "top:-1", "top:3x",
+                           "top: 3", "top:99999999999999999999", "AUTO"}) {
+    const auto config = ParseReduction(text);
+    ASSERT_FALSE(config.ok()) << text;
+    EXPECT_NE(config.error().message.find("top:K"), std::string::npos);
   }
 }
 

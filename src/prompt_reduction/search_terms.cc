@@ -17,6 +17,19 @@ int TakeToken(void* context, int, const char* term, int bytes, int, int) {
   return SQLITE_OK;
 }
 
+struct SourceReading {
+  std::string_view text;
+  const TermReader::TakeWithSource& take;
+};
+
+int TakeTokenWithSource(void* context, int, const char* term, int bytes, int begin, int end) {
+  const auto& reading = *static_cast<const SourceReading*>(context);
+  const auto from = static_cast<size_t>(begin);
+  reading.take(std::string_view(term, static_cast<size_t>(bytes)),
+               reading.text.substr(from, static_cast<size_t>(end) - from));
+  return SQLITE_OK;
+}
+
 }  // namespace
 
 struct TermReader::Impl {
@@ -74,6 +87,14 @@ void TermReader::Read(std::string_view text, const std::function<void(std::strin
   void* context = const_cast<void*>(static_cast<const void*>(&take));
   impl_->functions.xTokenize(impl_->tokenizer, context, FTS5_TOKENIZE_DOCUMENT, text.data(), bytes,
                              TakeToken);
+}
+
+void TermReader::ReadWithSource(std::string_view text, const TakeWithSource& take) {
+  text = text.substr(0, kMostBytes);
+  if (text.empty()) return;
+  SourceReading reading{text, take};
+  impl_->functions.xTokenize(impl_->tokenizer, &reading, FTS5_TOKENIZE_DOCUMENT, text.data(),
+                             static_cast<int>(text.size()), TakeTokenWithSource);
 }
 
 }  // namespace millrace

@@ -23,6 +23,9 @@ class TermReader {
 
   // Calls take(term) for each word. At most 1 GiB of the text is read.
   void Read(std::string_view text, const std::function<void(std::string_view)>& take);
+  // The same, with the piece of the text that each word was made of.
+  using TakeWithSource = std::function<void(std::string_view term, std::string_view source)>;
+  void ReadWithSource(std::string_view text, const TakeWithSource& take);
 
  private:
   struct Impl;

@@ -141,4 +141,9 @@ std::vector<TextSpan> ChunkAtSentences(std::string_view text, size_t target) {
   return chunks;
 }
 
+std::vector<TextSpan> CutIntoPassages(std::string_view text, size_t target) {
+  if (EstimateTokens(text) <= 2 * target) return {{0, text.size()}};
+  return ChunkAtSentences(text, target);
+}
+
 }  // namespace millrace

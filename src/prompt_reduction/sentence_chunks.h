@@ -26,4 +26,7 @@ size_t EstimateTokens(std::string_view text);
 // Whole sentences are put together up to `target` estimated tokens (at least 4).
 std::vector<TextSpan> ChunkAtSentences(std::string_view text, size_t target = 200);
 
+// A text of at most twice as many whole, a longer one as above: what is ranked as one passage.
+std::vector<TextSpan> CutIntoPassages(std::string_view text, size_t target = 200);
+
 }  // namespace millrace

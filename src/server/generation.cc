@@ -60,7 +60,8 @@ Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOpti
 Generation::~Generation() { --context_->generations(); }
 
 void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                       std::vector<std::vector<TokenId>> prompts) {
+                       std::vector<std::vector<TokenId>> prompts,
+                       std::shared_ptr<const ReductionReport> reduction) {
   const size_t choices = prompts.size() * static_cast<size_t>(options.n);
   context->KeepForRecord(prompts.front());
   const ServerConfig& config = context->shared().config;
@@ -74,6 +75,7 @@ void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOpti
   }
   auto generation = std::make_shared<Generation>(std::move(context), endpoint, std::move(options),
                                                  choices, std::move(ticket));
+  if (reduction) generation->TellOfPassages(std::move(reduction));
   // Before Submit, so that a client that has gone already costs nothing. Weak: the callback must
   // not keep it alive.
   generation->context_->responder().OnDisconnect([weak = std::weak_ptr<Generation>(generation)] {
@@ -87,6 +89,16 @@ void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOpti
   } else if (generation->state_ == State::kRunning && generation->options_.stream) {
     generation->StartStream();
   }
+}
+
+// Before Submit.
+void Generation::TellOfPassages(std::shared_ptr<const ReductionReport> reduction) {
+  for (Choice& choice : choices_) choice.citations.emplace(reduction->reduced.kept.size());
+  Usage& usage = record_.usage;
+  usage.dropped_passages = static_cast<int64_t>(reduction->reduced.dropped());
+  usage.dropped_passage_tokens = reduction->reduced.tokens_before - reduction->reduced.tokens_after;
+  usage.reduction_ms = reduction->took_ms;
+  head_.reduction = std::move(reduction);
 }
 
 std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId>>& prompts) {
@@ -168,6 +180,7 @@ void Generation::OnEvent(size_t index, const Event& event) {
   if (choice.output_tokens > before) Observe(choice, choice.output_tokens - before);
   if (event.finish) TakeFinish(choice, *event.finish, delta);
   if (state_ == State::kOver) return LogOnceAllEnded();
+  if (choice.citations) delta.citations = choice.citations->Take(delta.text);
   if (options_.stream) {
     if (event.draft) SendDraft(choice, event);
     if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
@@ -176,6 +189,8 @@ void Generation::OnEvent(size_t index, const Event& event) {
   } else {
     choice.whole.text += delta.text;
     choice.whole.finish_reason = delta.finish_reason;
+    choice.whole.citations.insert(choice.whole.citations.end(), delta.citations.begin(),
+                                  delta.citations.end());
     for (TokenReport& report : delta.logprobs) choice.whole.logprobs.push_back(std::move(report));
   }
   if (unfinished_ == 0) Complete();
@@ -285,6 +300,9 @@ void Generation::TakeTimings(Choice& choice, const FinishInfo& finish) {
   usage.preemptions += t.preemptions;
   usage.recomputed_tokens += t.recomputed_tokens;
   usage.recomputed_cost_ms += t.recomputed_tokens * Milliseconds(t.prefill_row);
+  usage.reduction_saved_ms =
+      std::max(usage.reduction_saved_ms,
+               static_cast<double>(usage.dropped_passage_tokens) * Milliseconds(t.prefill_row));
   usage.drafted_tokens += t.drafted_tokens;
   usage.accepted_tokens += t.accepted_tokens;
   usage.speculation_saved_ms += Milliseconds(t.speculation_saved);

@@ -24,9 +24,11 @@ namespace millrace::server_internal {
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  // `prompts`: token ids, at least one prompt.
+  // `prompts`: token ids, at least one prompt. `reduction`: what became of the passages of a
+  // request that had some.
   static void Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                    std::vector<std::vector<TokenId>> prompts);
+                    std::vector<std::vector<TokenId>> prompts,
+                    std::shared_ptr<const ReductionReport> reduction = nullptr);
 
   Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options, size_t choices,
              std::optional<KeyLoad::Ticket> ticket);
@@ -38,6 +40,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
         : stream(tokenizer, stop) {}
     TextStream stream;
     std::optional<RequestId> request;
+    std::optional<CitationFinder> citations;
     std::optional<TimePoint> last_tokens;  // when they came
     ChoiceText whole;                      // of an answer that is not streamed
     int64_t characters = 0;                // for text_offset
@@ -58,6 +61,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void TakeTimings(Choice& choice, const FinishInfo& finish);
   void CountCached(const Choice& choice, const RequestTimings& timings);
   void Observe(Choice& choice, int64_t new_tokens);
+  void TellOfPassages(std::shared_ptr<const ReductionReport> reduction);
   size_t PromptOf(const Choice& choice) const;
   void SendDraft(const Choice& choice, const Event& event) const;
   TokenReport Report(Choice& choice, const Sampled& sampled) const;

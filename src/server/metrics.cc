@@ -136,6 +136,13 @@ Metrics::Metrics(std::string model, MetricNames names)
                                  "Tokens of prompts that gave their first token; of several "
                                  "choices once.")),
       generated_tokens_(&AddCounter("generation_tokens_total", "Tokens generated.")),
+      passages_(&AddCounter("reduction_passages_total", "Passages that chat requests carried.")),
+      passages_dropped_(&AddCounter("reduction_passages_dropped_total",
+                                    "Of them, those that did not go into a prompt.")),
+      passage_tokens_(&AddCounter("reduction_tokens_total", "Tokens of those passages.")),
+      passage_tokens_dropped_(
+          &AddCounter("reduction_tokens_dropped_total", "Of them, those of dropped passages.")),
+      reduction_(&AddHistogram("reduction_seconds", "What choosing a request's passages took.")),
       first_token_(&AddHistogram("time_to_first_token_seconds",
                                  "From the arrival of the HTTP request to its first token.")),
       between_tokens_(&AddHistogram("inter_token_latency_seconds",
@@ -184,6 +191,15 @@ void Metrics::SequenceEnded(Ending ending, const RequestTimings& timings, Durati
   queued_->Observe(Seconds(timings.queued));
   prefill_->Observe(Seconds(timings.prefill));
   decode_->Observe(Seconds(timings.decode));
+}
+
+void Metrics::PassagesReduced(const ReducedPrompt& reduced, Duration took) {
+  passages_->Increment(static_cast<double>(reduced.passages()));
+  passages_dropped_->Increment(static_cast<double>(reduced.dropped()));
+  passage_tokens_->Increment(static_cast<double>(reduced.tokens_before));
+  passage_tokens_dropped_->Increment(
+      static_cast<double>(reduced.tokens_before - reduced.tokens_after));
+  reduction_->Observe(Seconds(took));
 }
 
 void Metrics::RequestLogged(EndState end) { logged_.at(end)->Increment(); }

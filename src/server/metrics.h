@@ -34,6 +34,8 @@ class Metrics {
   // Its end. The times of those that came to an end of their own are observed.
   enum class Ending { kStop, kLength, kAbort, kError };
   void SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival);
+  // Of a chat request's passages.
+  void PassagesReduced(const ReducedPrompt& reduced, Duration took);
   // Of an HTTP request: its one log line.
   void RequestLogged(EndState end);
 
@@ -49,8 +51,13 @@ class Metrics {
   prometheus::Registry registry_;
   prometheus::Counter* prompt_tokens_;
   prometheus::Counter* generated_tokens_;
+  prometheus::Counter* passages_;
+  prometheus::Counter* passages_dropped_;
+  prometheus::Counter* passage_tokens_;
+  prometheus::Counter* passage_tokens_dropped_;
   std::map<Ending, prometheus::Counter*> endings_;
   std::map<EndState, prometheus::Counter*> logged_;
+  prometheus::Histogram* reduction_;
   prometheus::Histogram* first_token_;
   prometheus::Histogram* between_tokens_;
   prometheus::Histogram* end_to_end_;

@@ -38,7 +38,7 @@ TEST_F(ServerTest, BadFieldsAreNamed) {
       {{{"response_format", {{"type", "json_object"}}}}, "response_format"},
       {{{"tool_choice", "required"}}, "tool_choice"},
       {{{"grammar", "root ::= x"}}, "grammar"},
-      {{{"documents", json::array({"d"})}}, "documents"},
+      {{{"documents", "d"}}, "documents"},
       {{{"tools", "x"}}, "tools"},
       {{{"ignore_eos", "yes"}}, "ignore_eos"},
       {{{"model", "other"}}, "model"},

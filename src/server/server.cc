@@ -10,6 +10,7 @@
 #include "http/router.h"
 #include "server/debug_endpoints.h"
 #include "server/generation.h"
+#include "server/reduction.h"
 #include "server/request_context.h"
 #include "server/worker_pool.h"
 
@@ -59,6 +60,8 @@ void HandleChat(const ContextPointer& context, const HttpRequest& request) {
     return context->Refuse(
         HttpApiError(400, "The model has no chat template: use /v1/completions instead."));
   }
+  const auto reduction = ReducePassages(context, chat);
+  if (const auto* error = std::get_if<ApiError>(&reduction)) return context->Refuse(*error);
   const Result<std::string> text = shared.model.render_chat(chat.template_json);
   if (!text.ok()) {
     ApiError error = ToApiError(text.error());
@@ -68,7 +71,8 @@ void HandleChat(const ContextPointer& context, const HttpRequest& request) {
   }
   std::vector<std::vector<TokenId>> prompts;
   prompts.push_back(shared.model.tokenizer->Encode(*text, SpecialTokens::kParse));
-  Generation::Start(context, Endpoint::kChat, std::move(chat.options), std::move(prompts));
+  Generation::Start(context, Endpoint::kChat, std::move(chat.options), std::move(prompts),
+                    std::get<std::shared_ptr<const ReductionReport>>(reduction));
 }
 
 void HandleCompletion(const ContextPointer& context, const HttpRequest& request) {

@@ -20,6 +20,7 @@
 #include "http/server.h"
 #include "openai_api/request_parser.h"
 #include "openai_api/response.h"
+#include "prompt_reduction/reduce.h"
 #include "server/api_keys.h"
 #include "tokenizer/tokenizer.h"
 
@@ -73,6 +74,7 @@ struct ServerConfig {
   // Threads that turn tokens into text and JSON; 0: the engine's own does, to compare with.
   int formatters = 1;
   MetricNames metric_names = MetricNames::kOwn;
+  ReductionConfig reduction;     // of requests that carry passages and do not say
   bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
@@ -91,6 +93,7 @@ struct ServedModel {
   // {"messages", "tools", ...} as JSON -> the prompt's text; absent when the model has no chat
   // template.
   std::function<Result<std::string>(std::string_view chat_json)> render_chat;
+  PassagePlace passage_place = PassagePlace::kSystemMessage;
 };
 
 class Server {

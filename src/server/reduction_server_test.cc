@@ -1,0 +1,145 @@
+// Passages over HTTP: what reaches the prompt, what the answer, the ledger and /metrics tell of it,
+// and that poisoned ones are refused or harmless.
+#include <gmock/gmock.h>
+
+#include "server/server_test_util.h"
+
+namespace millrace {
+namespace {
+
+using testing::HasSubstr;
+
+class ReductionServerTest : public ServerTest {
+ protected:
+  // Twelve cities and what is asked of one of them.
+  static json Asking(const json& reduce) {
+    json request = Chat(4);
+    request["messages"] = json::array({Message("user", "Who is the mayor of city3?")});
+    for (int i = 0; i < 12; ++i) {
+      const std::string city = "city" + std::to_string(i);
+      request["documents"].push_back({{"id", "d" + std::to_string(i)},
+                                      {"text", city + " is a port. The mayor of " + city +
+                                                   " is number " + std::to_string(100 + i) + "."}});
+    }
+    if (!reduce.is_null()) request["millrace"] = {{"reduce", reduce}};
+    return request;
+  }
+  json Answer(const json& request) {
+    const ClientResponse response = Post(kChatPath, request);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return json::parse(response.body);
+  }
+  double Sample(const std::string& name) {
+    const std::string text = "\n" + TestClient(port()).Get("/metrics").body;
+    const size_t at = text.find("\n" + name + " ");
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+  }
+};
+
+TEST_F(ReductionServerTest, AutoIsTheDefaultAndTheAnswerTells) {
+  row_time_ = std::chrono::microseconds(50);
+  StartServer();
+  for (int i = 0; i < 4; ++i) Answer(Chat(4));  // so that the price of a prefill token is known
+  const json answer = Answer(Asking(nullptr));
+  const json& told = answer["usage"]["millrace"]["reduction"];
+  EXPECT_EQ(told["mode"], "auto");
+  EXPECT_EQ(told["passages"], 12);
+  ASSERT_EQ(told["kept"].size(), 2u) << told;  // city3's, and the minimum
+  EXPECT_EQ(told["kept"][0]["id"], "d0");
+  EXPECT_EQ(told["kept"][0]["why"], "minimum");
+  EXPECT_EQ(told["kept"][1]["id"], "d3");
+  EXPECT_EQ(told["kept"][1]["why"], "best");
+  EXPECT_EQ(told["kept"][1]["number"], 2);
+  EXPECT_EQ(told["kept"][1]["document"], 3);
+  EXPECT_EQ(told["dropped"], json::object({{"below_cut", 10}}));
+  EXPECT_TRUE(answer["choices"][0]["message"]["annotations"].is_array());
+  const json& ledger = answer["usage"]["millrace"];
+  EXPECT_EQ(ledger["dropped_passages"], 10);
+  EXPECT_EQ(ledger["dropped_passage_tokens"],
+            told["tokens_before"].get<int>() - told["tokens_after"].get<int>());
+  EXPECT_GT(ledger["reduction_ms"], 0.0);
+  EXPECT_GT(ledger["reduction_saved_ms"], 0.0);
+  // The prompt has shrunk by what was dropped, and the newlines between.
+  const json whole = Answer(Asking("off"));
+  EXPECT_EQ(
+      whole["usage"]["prompt_tokens"].get<int>() - answer["usage"]["prompt_tokens"].get<int>(),
+      ledger["dropped_passage_tokens"].get<int>() + 10);
+  EXPECT_EQ(whole["usage"]["millrace"]["reduction"]["kept"].size(), 12u);
+  EXPECT_EQ(whole["usage"]["millrace"]["reduction"]["kept"][0]["why"], "all");
+  EXPECT_EQ(whole["usage"]["millrace"]["dropped_passages"], 0);
+  EXPECT_EQ(Sample("millrace:reduction_passages_total"), 24);
+  EXPECT_EQ(Sample("millrace:reduction_passages_dropped_total"), 10);
+  EXPECT_EQ(Sample("millrace:reduction_tokens_dropped_total"),
+            ledger["dropped_passage_tokens"].get<double>());
+  EXPECT_EQ(Sample("millrace:reduction_seconds_count"), 2);
+}
+
+TEST_F(ReductionServerTest, TheServersSwitchCountsWhereTheRequestSaysNothing) {
+  ServerConfig config;
+  config.reduction.mode = ReductionMode::kTop;
+  config.reduction.most = 3;
+  StartServer(std::move(config));
+  const auto kept = [&](const json& reduce) {
+    return Answer(Asking(reduce))["usage"]["millrace"]["reduction"]["kept"].size();
+  };
+  EXPECT_EQ(kept(nullptr), 3u);
+  EXPECT_EQ(kept("top:5"), 5u);
+  EXPECT_EQ(kept("off"), 12u);
+  EXPECT_EQ(kept(json::object({{"top", 1}})), 1u);
+  json without = Chat(4);
+  EXPECT_FALSE(Answer(without)["usage"]["millrace"].contains("reduction"));
+}
+
+TEST_F(ReductionServerTest, StreamsTellInTheirLastChunk) {
+  StartServer();
+  json request = Asking(nullptr);
+  request["stream"] = true;
+  request["stream_options"] = {{"include_usage", true}};
+  const std::vector<std::string> events = EventsOf(Post(kChatPath, request).body);
+  ASSERT_GE(events.size(), 3u);
+  EXPECT_EQ(events.back(), "[DONE]");
+  const json usage = json::parse(events[events.size() - 2])["usage"];
+  EXPECT_EQ(usage["millrace"]["reduction"]["kept"].size(), 2u);
+}
+
+TEST_F(ReductionServerTest, KeptPassagesStandInOneOrderSoThatPrefixesAreReused) {
+  StartServer();
+  json request = Asking("top:12");
+  const json first = Answer(request);
+  request["messages"][0]["content"] = "Who is the mayor of city9?";
+  const json second = Answer(request);
+  EXPECT_GT(second["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>(),
+            second["usage"]["millrace"]["reduction"]["tokens_after"].get<int>() / 2);
+}
+
+TEST_F(ReductionServerTest, PoisonedPassagesAreHarmlessOrRefused) {
+  StartServer();
+  const std::string long_text(1'500, 'x');
+  const json hostile[] = {
+      json::array({"'; DROP TABLE t; --", "<script>alert(1)</script>", "\" OR NEAR(*) AND (", ""}),
+      json::array({json::object({{"id", "a"}, {"text", "twice"}}),
+                   json::object({{"id", "a"}, {"text", "twice"}})}),
+      json::array({"...!!!???", ",,,,", "\t\n "}), json::array({long_text})};
+  for (const json& documents : hostile) {
+    for (const char* question : {"\"; DROP TABLE x --", "title: NEAR(a, b) *", "???", "twice"}) {
+      json request = Chat(2);
+      request["messages"] = json::array({Message("user", question)});
+      request["documents"] = documents;
+      EXPECT_EQ(Post(kChatPath, request).status, 200) << documents << question;
+    }
+  }
+  json request = Chat(2);
+  request["documents"] = json::array({std::string(9'000'000, 'x')});
+  EXPECT_EQ(Post(kChatPath, request).status, 413);
+  request["documents"] = json::array({std::string(5'000, 'y') + " hello"});
+  request["millrace"] = {{"reduce", "off"}};
+  const ClientResponse response = Post(kChatPath, request);
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("context_length_exceeded"));
+  const std::string broken = R"({"messages":[{"role":"user","content":"x"}],"documents":[")" +
+                             std::string("\xff\xfe") + R"("]})";
+  EXPECT_EQ(TestClient(port()).Post(kChatPath, broken).status, 400);
+}
+
+}  // namespace
+}  // namespace millrace
