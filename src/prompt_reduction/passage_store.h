@@ -1,0 +1,82 @@
+// PassageStore: documents cut into passages, in one SQLite file: their texts, full-text search
+// (FTS5, `porter unicode61`), and where each passage stands in its document.
+//
+// Search takes the question's rare words to find candidates and all its words to score them: BM25
+// as for the passages of a request (ranking.h), with the store's own counts. A word that most
+// passages have says little and would make SQLite read all of them.
+//
+// Invariant: every change is one transaction, in a write-ahead log: kill -9 leaves the store as it
+// was before or after it. Any number of processes may read while one writes; a second writer waits,
+// for ten seconds. Questions are words only: no SQL and no search syntax of theirs is understood.
+// One object is for one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "prompt_reduction/passage.h"
+
+namespace millrace {
+
+inline constexpr size_t kMaxStoredId = 512;  // bytes
+inline constexpr size_t kMaxStoredTitle = 4096;
+
+struct StoredDocument {
+  std::string id;  // not empty, at most kMaxStoredId bytes
+  std::string title;
+  std::string text;
+};
+struct DocumentEntry {
+  std::string id;
+  std::string title;
+  int64_t bytes = 0;  // of its text
+  int64_t passages = 0;
+};
+struct FoundPassage {
+  Passage passage;
+  double score = 0;
+};
+struct StoreCounts {
+  int64_t documents = 0;
+  int64_t passages = 0;
+};
+
+class PassageStore {
+ public:
+  // Makes a new store; an error where the file exists.
+  static Result<PassageStore> Create(const std::string& path);
+  // kNotFound where there is no file; an error where it is no store, or one of another version.
+  enum class Access { kRead, kWrite };
+  static Result<PassageStore> Open(const std::string& path, Access access);
+  PassageStore(PassageStore&&) noexcept;
+  PassageStore& operator=(PassageStore&&) noexcept;
+  ~PassageStore();
+
+  // All or none. A document whose id is there already replaces that one; of those with one id in
+  // the call, the last stays.
+  Status Add(std::span<const StoredDocument> documents);
+  // Whether it was there.
+  Result<bool> Delete(std::string_view id);
+  // By id, behind `after` (empty: from the first), at most `most`.
+  Result<std::vector<DocumentEntry>> List(std::string_view after, size_t most);
+  // The best passages for the question, best first, at most `most` of at most 200; none where no
+  // word of it is in the store.
+  Result<std::vector<FoundPassage>> Search(std::string_view question, size_t most);
+  Result<StoreCounts> Counts();
+  // Reads everything: whether the file is sound and its counts and words are those of its texts.
+  // Needs Access::kWrite.
+  Status Verify();
+
+ private:
+  struct Impl;
+  explicit PassageStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace
