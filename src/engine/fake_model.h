@@ -47,6 +47,7 @@ class FakeModel : public Model {
     for (const BatchSequence& sequence : batch.sequences) Store(sequence, kv);
     for (const BatchSequence& sequence : batch.sequences) {
       const auto count = static_cast<int32_t>(sequence.tokens.size());
+      rows_ += count;
       for (int32_t row = count - sequence.logit_rows; row < count; ++row) {
         Append(Read(sequence, sequence.first_position + row + 1, kv));
         ++rows;
@@ -54,6 +55,12 @@ class FakeModel : public Model {
     }
     if (on_logits) on_logits(logits_);
     return {logits_.data(), rows, info_.vocab_size, info_.vocab_size};
+  }
+
+  // As if attention took a millisecond a row, and wrote 100 bytes.
+  ModelStatistics statistics() const override {
+    return {.attention_seconds = 1e-3 * static_cast<double>(rows_),
+            .attention_bytes_written = 100 * rows_};
   }
 
   // What a row's logits are when all is well: for tests that need no engine to compare with.
@@ -117,6 +124,7 @@ class FakeModel : public Model {
     for (int32_t id = 0; id < info_.vocab_size; ++id) logits_.push_back(text.Logit(id, habit_));
   }
 
+  int64_t rows_ = 0;  // that went through
   ModelInfo info_;
   float habit_;
   std::vector<float> logits_;

@@ -97,6 +97,10 @@ std::vector<MetricFamily> EngineFamilies(const EngineStats& s) {
   counter("prefix_cache_disk_damaged", "Files on disk that were not right.", s.disk.damaged);
   counter("steps_total", "Steps of the engine.", s.steps);
   counter("computed_tokens_total", "Tokens that went through the model.", s.tokens_computed);
+  counter("attention_seconds_total", "Time in attention.", s.model.attention_seconds);
+  counter("attention_intermediate_bytes_total",
+          "Bytes of intermediate results that attention wrote to memory (0: flash).",
+          s.model.attention_bytes_written);
   counter("preemptions_total", "Times that a sequence lost its KV blocks to others.",
           s.preemptions);
   counter("deadlines_missed_total", "Sequences that ended because of their deadline.", s.expired);

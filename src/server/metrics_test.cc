@@ -155,6 +155,10 @@ TEST_F(MetricsTest, VllmNamesAreCopies) {
   Ask(kChatPath, several);
   Ask(kTextPath, LongPrompt());
   const Samples all = Metrics();
+  const double rows = all.at("millrace:computed_tokens_total");
+  EXPECT_GT(rows, 0);
+  EXPECT_NEAR(all.at("millrace:attention_seconds_total"), 1e-3 * rows, 1e-9);
+  EXPECT_EQ(all.at("millrace:attention_intermediate_bytes_total"), 100 * rows);
   EXPECT_EQ(all.at("millrace:prompt_tokens_total"), prompt_tokens_);
   EXPECT_EQ(all.at("millrace:generation_tokens_total"), generated_);
   const auto same = [&](const std::string& ours, const std::string& theirs) {
