@@ -64,7 +64,9 @@ class ChosenSwitches {
         return Error{"--switches must name some of " + Known() + ", each once"};
       if (equals < word.size()) {
         LabSwitch& own = own_.emplace_back(*known);
-        own.on = values_.emplace_back(word.substr(equals + 1)).c_str();
+        const size_t colon = std::min(word.find(':', equals), word.size());
+        own.on = values_.emplace_back(word.substr(equals + 1, colon - equals - 1)).c_str();
+        if (colon < word.size()) own.off = values_.emplace_back(word.substr(colon + 1)).c_str();
         own.name = values_.emplace_back(fmt::format("{} ({})", known->name, own.on)).c_str();
         known = &own;
       }
@@ -73,13 +75,14 @@ class ChosenSwitches {
     return list;
   }
 
- private:
   static const LabSwitch* Find(std::string_view flag) {
     for (const LabSwitch& s : LabSwitches()) {
       if (flag == s.flag) return &s;
     }
     return nullptr;
   }
+
+ private:
   static std::string Known() {
     std::string known;
     for (const LabSwitch& s : LabSwitches())
@@ -103,7 +106,11 @@ std::string Fingerprint(const MeasureFlags& f, const AblationPlan& plan, const W
       MILLRACE_VERSION, hash, f.model.model, f.model.draft, plan.screening_rounds,
       plan.confirmation_rounds, Described(f.traffic), f.traffic.rate, f.targets, f.max_tokens,
       plan.seed, f.serve_flags);
-  for (const LabSwitch* s : plan.switches) text += fmt::format(" {}={}", s->flag, s->on);
+  for (const LabSwitch* s : plan.switches) {
+    text += fmt::format(" {}={}", s->flag, s->on);
+    const std::string_view usual = ChosenSwitches::Find(s->flag)->off;
+    if (s->off != usual) text += fmt::format(":{}", s->off);
+  }
   for (const std::string& model : plan.candidate_models) text += " " + model;
   for (const double h : plan.handicaps) text += fmt::format(" slowed {}", h);
   return text;
@@ -368,7 +375,9 @@ void AddMeasureVerb(CommandLine& line) {
               "further GGUF files, such as quantised ones, to be compared")
       .Commas();
   verb.Option("--switches", flags->switches,
-              "only these, such as prefix-cache,speculate=lookup (on is then lookup)")
+              "only these, such as prefix-cache,speculate=lookup or kv-type=q8_0:f32 (other values "
+              "of on "
+              "and off)")
       .Commas();
   AddTrafficFlags(verb, *flags);
   verb.Switch("--quick", flags->quick, "a first look in under 10 minutes, which ranks only");

@@ -40,7 +40,12 @@ class MadeUpMachine {
     drift_ += noise * normal_(random_) / 4;
     ms *= std::exp(drift_ + noise / 2 * normal_(random_));
     RunRecord r;
-    r.values = {{"e2e_ms", ms}, {"ttft_ms", ms / 4}, {"throughput", 1e4 / ms}, {"memory_mib", 100}};
+    const double per_token = c.on[2] ? 0.2 : 0.1;  // twice nothing
+    r.values = {{"e2e_ms", ms},
+                {"ttft_ms", ms / 4},
+                {"tpot_ms", per_token},
+                {"throughput", 1e4 / ms},
+                {"memory_mib", 100}};
     for (const size_t i : items)
       r.texts.push_back(fmt::format("answer {}{}", i, wrong.contains(c.name) ? "!" : ""));
     if (failing.contains(c.name)) r.failures["HTTP 500"] = 1;
@@ -124,6 +129,8 @@ TEST_F(AblationTest, VerdictsAreWhatTheMachineDoes) {
   EXPECT_EQ(VerdictOf(a.switches, "continuous batching"), EffectVerdict::kHelps);
   const EffectVerdict kv = VerdictOf(a.switches, "paged KV memory");
   EXPECT_TRUE(kv == EffectVerdict::kNoPracticalEffect || kv == EffectVerdict::kUndecided);
+  EXPECT_NEAR(a.switches[2].Find("tpot_ms")->effect.ratio, 2, 1e-9);
+  EXPECT_EQ(a.switches[2].Find("tpot_ms")->verdict, EffectVerdict::kNoPracticalEffect);
   EXPECT_NEAR(a.switches[0].Find("e2e_ms")->effect.ratio, 0.7, 0.05);
   EXPECT_NEAR(a.alone[0].Find("e2e_ms")->effect.ratio, 0.7, 0.1);
   // Speculation hurts, and this server leaves it off.

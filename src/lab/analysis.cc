@@ -13,15 +13,17 @@ namespace millrace {
 namespace {
 
 constexpr LabMetric kMetrics[] = {
-    {"e2e_ms", "end to end", "ms", Better::kLower, "tN - s, mean over requests"},
-    {"ttft_ms", "first token", "ms", Better::kLower, "t1 - s, mean over requests"},
-    {"tpot_ms", "time per token", "ms", Better::kLower, "(tN - t1) / (N - 1), mean over requests"},
-    {"itl_ms", "between emissions", "ms", Better::kLower, "mean of all gaps between emissions"},
-    {"throughput", "throughput", "tokens/s", Better::kHigher,
+    {"e2e_ms", "end to end", "ms", Better::kLower, 0.5, "tN - s, mean over requests"},
+    {"ttft_ms", "first token", "ms", Better::kLower, 0.5, "t1 - s, mean over requests"},
+    {"tpot_ms", "time per token", "ms", Better::kLower, 0.5,
+     "(tN - t1) / (N - 1), mean over requests"},
+    {"itl_ms", "between emissions", "ms", Better::kLower, 0.5,
+     "mean of all gaps between emissions"},
+    {"throughput", "throughput", "tokens/s", Better::kHigher, 0,
      "tokens of whole answers / (last end - first s)"},
-    {"goodput", "goodput", "answers/s", Better::kHigher,
+    {"goodput", "goodput", "answers/s", Better::kHigher, 0,
      "whole answers that meet every target / (last end - first s)"},
-    {"memory_mib", "peak memory", "MiB", Better::kLower, "largest resident set of the server"},
+    {"memory_mib", "peak memory", "MiB", Better::kLower, 1, "largest resident set of the server"},
 };
 
 const RunRecord* FindRun(const AblationState& state, Stage stage, int round,
@@ -59,6 +61,12 @@ const LabConfiguration* FindConfiguration(const AblationResult& result, std::str
     if (c.name == name) return &c;
   }
   return nullptr;
+}
+
+// The band around "no change", wide enough for the least change that matters: half of 0.03 ms more
+// is nothing to anybody.
+double BandOf(const LabMetric& metric, const MetricFinding& m) {
+  return m.baseline > 0 ? std::max(kPracticalBand, metric.least / m.baseline) : kPracticalBand;
 }
 
 class Analyst {
@@ -111,7 +119,8 @@ class Analyst {
       const std::vector<double> adjusted = HolmAdjusted(p);
       for (size_t i = 0; i < members.size(); ++i) {
         members[i]->adjusted_p = adjusted[i];
-        members[i]->verdict = Decide(members[i]->effect, adjusted[i], metric.better);
+        members[i]->verdict =
+            Decide(members[i]->effect, adjusted[i], metric.better, BandOf(metric, *members[i]));
       }
     }
   }
@@ -131,7 +140,10 @@ bool IsNull(Finding& same) {
   for (size_t i = 0; i < same.metrics.size(); ++i) {
     MetricFinding& m = same.metrics[i];
     m.adjusted_p = adjusted[i];
-    m.verdict = Decide(m.effect, adjusted[i], Better::kLower);
+    for (const LabMetric& metric : kMetrics) {
+      if (m.metric == metric.key)
+        m.verdict = Decide(m.effect, adjusted[i], metric.better, BandOf(metric, m));
+    }
     null = null && (adjusted[i] > 0.05 || m.verdict == EffectVerdict::kNoPracticalEffect);
   }
   return null && same.answers.differing == 0;

@@ -23,6 +23,7 @@ struct LabMetric {
   const char* label;  // for people
   const char* unit;
   Better better;
+  double least;  // a change of less, in the unit, is of no practical effect, whatever the ratio
   const char* formula;
 };
 // The first is what the recommendation is chosen by.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kTailAllowance = 0.10;  // of a 95th percentile over the baseline's
 constexpr size_t kLeastForTail = 200;
+constexpr double kLeastTailChange = 0.5;  // ms
 
 // The 95th percentile over all rounds' requests; nothing for too few.
 std::optional<double> PooledP95(const AblationState& state, Stage stage, std::string_view name,
@@ -75,6 +76,7 @@ std::vector<std::string> RulesOf(const AnalysisRules& rules) {
                   "+-{:.0f} % and Holm's p is at most 0.05; \"no practical effect\" where they lie "
                   "within; else \"undecided\".",
                   100 * kPracticalBand),
+      "Times that change by less than 0.5 ms, and memory by less than 1 MiB, count as within.",
       "Rejected: a configuration with failed requests, or with other greedy answers where its "
       "switches promise the same.",
       fmt::format("Rejected: one whose switches may change answers, unless the share of right "
@@ -120,7 +122,8 @@ std::string RejectionOf(const AblationResult& result, const Analysis& analysis, 
       return fmt::format("it hurts {} ({:+.1f} %)", metric, 100 * (m->effect.ratio - 1));
     const auto before = PooledP95(result.state, analysis.stage, f.baseline, metric);
     const auto after = PooledP95(result.state, analysis.stage, f.candidate, metric);
-    if (before && after && *after > *before * (1 + kTailAllowance))
+    if (before && after && *after > *before * (1 + kTailAllowance) &&
+        *after - *before > kLeastTailChange)
       return fmt::format("95th percentile of {}: {:.1f} against {:.1f}", metric, *after, *before);
   }
   const double memory = LargestMemory(result.state, f.candidate);
