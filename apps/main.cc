@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   millrace::AddWorkloadVerb(line);
   millrace::AddMeasureVerb(line);
   millrace::AddConfigVerb(line);
+  millrace::AddIndexVerb(line);
   millrace::AddVersionVerb(line);
   return line.Run(argc, argv);
 }

@@ -11,6 +11,7 @@
 #include "command_line.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
+#include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
 #include "reporting.h"
 #include "request_log.h"
@@ -44,6 +45,7 @@ struct ServeFlags {
   std::string record;
   std::string record_texts = "on";
   std::string reduce = "auto";
+  std::vector<std::string> stores;
 };
 
 // Numbers for seeds and ids, from any thread.
@@ -83,6 +85,13 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   auto reduction = ParseReduction(flags.reduce);
   if (!reduction.ok()) return Error{"--reduce " + flags.reduce + ": " + reduction.error().message};
   config.reduction = *reduction;
+  for (const std::string& named : flags.stores) {
+    const size_t at = named.find('=');
+    if (at == 0 || at == std::string::npos) return Error{"--store " + named + ": say NAME=FILE"};
+    const auto store = PassageStore::Open(named.substr(at + 1), PassageStore::Access::kRead);
+    if (!store.ok()) return store.error();
+    config.stores[named.substr(0, at)] = named.substr(at + 1);
+  }
   config.random = SystemRandom();
   return config;
 }
@@ -243,6 +252,8 @@ void AddServeVerb(CommandLine& line) {
       .Env("MILLRACE_METRICS_COMPAT")
       .ShowDefault()
       .OneOf({"off", "vllm"});
+  verb.Option("--store", flags->stores,
+              "NAME=FILE: a store (millrace index) that requests may name; repeatable");
   verb.Option("--reduce", flags->reduce,
               "auto, off or top:K: which of a request's passages go into its prompt")
       .Env("MILLRACE_REDUCE")

@@ -19,6 +19,7 @@ void AddCompareVerb(CommandLine& line);
 void AddWorkloadVerb(CommandLine& line);
 void AddMeasureVerb(CommandLine& line);
 void AddConfigVerb(CommandLine& line);
+void AddIndexVerb(CommandLine& line);
 void AddVersionVerb(CommandLine& line);
 
 }  // namespace millrace

@@ -115,11 +115,25 @@ void ParseReduce(Fields& fields, ChatRequest& request) {
       "invalid_value");
 }
 
+void ParseStore(Fields& fields, ChatRequest& request) {
+  const Json* own = fields.Find("millrace");
+  if (own == nullptr || !own->is_object()) return;
+  const auto found = own->find("store");
+  if (found == own->end() || found->is_null()) return;
+  if (found->is_string()) request.store = found->get<std::string>();
+  if (request.store.empty()) {
+    fields.Fail("millrace.store", "'millrace.store' must be the name of a store.", "invalid_type");
+  } else if (!request.documents.empty()) {
+    fields.Fail("millrace.store", "'millrace.store' is allowed only without 'documents'.");
+  }
+}
+
 }  // namespace
 
 void ParsePassageOptions(Fields& fields, const Json& messages, ChatRequest& request) {
   ParseDocuments(fields, request.documents);
   ParseReduce(fields, request);
+  ParseStore(fields, request);
   if (!fields.ok()) return;
   for (const Json& message : messages) {
     const auto content = message.find("content");

@@ -87,6 +87,17 @@ TEST(Passages, TheSwitch) {
   }
 }
 
+TEST(Passages, OrAreSearchedInAStore) {
+  const auto own = [](json store) { return json{{"millrace", {{"store", std::move(store)}}}}; };
+  EXPECT_EQ(Chat(own("handbook")).store, "handbook");
+  EXPECT_EQ(Chat(own(nullptr)).store, "");
+  EXPECT_EQ(ChatError(own("")).param, "millrace.store");
+  EXPECT_EQ(ChatError(own(7)).param, "millrace.store");
+  json both = own("handbook");
+  both["documents"] = json::array({"x"});
+  EXPECT_EQ(ChatError(both).param, "millrace.store");
+}
+
 std::vector<JudgedPassage> TwoPassages() {
   return {{{"a", "", "One.", 0, 0}, 2.5, PassageFate::kBest, 5},
           {{"b", "Two", "Second.", 3, 40}, 2.0, PassageFate::kScore, 7}};

@@ -62,7 +62,8 @@ struct ChatRequest {
   // Passages that are not in it yet; several may have one id, or none.
   std::vector<Passage> documents;
   std::optional<ReductionConfig> reduce;  // millrace.reduce; absent: the server's
-  std::string question;                   // what passages are judged by: the last user's message
+  std::string store;     // millrace.store: where passages are searched; empty: nowhere
+  std::string question;  // what passages are judged by: the last user's message
 };
 
 using Prompt = std::variant<std::string, std::vector<TokenId>>;

@@ -1,22 +1,58 @@
 #include "server/reduction.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
 
 namespace millrace::server_internal {
+namespace {
+
+constexpr size_t kFound = 50;     // passages of a store that are judged
+constexpr size_t kFoundOff = 10;  // and that are taken where reduction is off
+
+// The best passages of the store that the request names, judged by the store's own ranking.
+Result<ReducedPrompt> ReduceFromStore(const std::string& path, const ChatRequest& chat,
+                                      const ReductionConfig& config, const TokenCounter& count) {
+  ASSIGN_OR_RETURN(PassageStore store, PassageStore::Open(path, PassageStore::Access::kRead));
+  const bool off = config.mode == ReductionMode::kOff;
+  ASSIGN_OR_RETURN(auto found,
+                   store.Search(chat.question, off ? kFoundOff : std::max(kFound, config.most)));
+  std::vector<Passage> passages;
+  std::vector<RankedPassage> ranking;
+  for (FoundPassage& f : found) {
+    if (!off) ranking.push_back({passages.size(), f.score});
+    f.passage.document = passages.size();
+    passages.push_back(std::move(f.passage));
+  }
+  ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
+  const PassageTerms terms = ReadTerms(reader, passages);
+  return ReduceRanked(std::move(passages), std::move(ranking), terms.words, config, count);
+}
+
+}  // namespace
 
 ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPointer& context,
                                                                  ChatRequest& chat) {
   std::shared_ptr<ReductionReport> report;
-  if (chat.documents.empty()) return report;
+  if (chat.documents.empty() && chat.store.empty()) return report;
   const Shared& shared = context->shared();
+  const auto store = shared.config.stores.find(chat.store);
+  if (!chat.store.empty() && store == shared.config.stores.end()) {
+    ApiError error = HttpApiError(
+        404, "There is no store '" + chat.store.substr(0, 200) + "' here: see --store.");
+    error.param = "millrace.store";
+    return error;
+  }
   const ReductionConfig& config = chat.reduce ? *chat.reduce : shared.config.reduction;
   const Tokenizer& tokenizer = *shared.model.tokenizer;
   const TimePoint begin = shared.clock.Now();
-  auto reduced = ReducePrompt(chat.question, chat.documents, config, [&](std::string_view text) {
+  const auto count = [&](std::string_view text) {
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
-  });
+  };
+  auto reduced = chat.store.empty() ? ReducePrompt(chat.question, chat.documents, config, count)
+                                    : ReduceFromStore(store->second, chat, config, count);
   if (!reduced.ok()) return ToApiError(reduced.error());
   auto with = ChatWithPassages(chat.template_json, reduced->kept, shared.model.passage_place);
   if (!with.ok()) return ToApiError(with.error());

@@ -10,8 +10,9 @@
 
 namespace millrace::server_internal {
 
-// Chooses among chat.documents, if it has any, and puts the chosen into chat.template_json. Gives
-// what became of them; nothing where there were none. The metrics count it.
+// Chooses among chat.documents, or what chat.store holds on the question, if it has either, and
+// puts the chosen into chat.template_json. Gives what became of them; nothing where there were
+// none. The metrics count it.
 ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPointer& context,
                                                                  ChatRequest& chat);
 

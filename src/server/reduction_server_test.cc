@@ -1,7 +1,11 @@
 // Passages over HTTP: what reaches the prompt, what the answer, the ledger and /metrics tell of it,
 // and that poisoned ones are refused or harmless.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
+#include <filesystem>
+
+#include "prompt_reduction/passage_store.h"
 #include "server/server_test_util.h"
 
 namespace millrace {
@@ -139,6 +143,38 @@ TEST_F(ReductionServerTest, PoisonedPassagesAreHarmlessOrRefused) {
   const std::string broken = R"({"messages":[{"role":"user","content":"x"}],"documents":[")" +
                              std::string("\xff\xfe") + R"("]})";
   EXPECT_EQ(TestClient(port()).Post(kChatPath, broken).status, 400);
+}
+
+TEST_F(ReductionServerTest, AStoreIsSearched) {
+  const std::string path = (std::filesystem::temp_directory_path() /
+                            ("millrace-server-store-" + std::to_string(getpid()) + ".db"))
+                               .string();
+  {
+    auto store = PassageStore::Create(path);
+    ASSERT_TRUE(store.ok()) << store.error().message;
+    std::vector<StoredDocument> documents;
+    const json asking = Asking(nullptr);
+    for (const json& d : asking["documents"]) documents.push_back({d["id"], "", d["text"]});
+    ASSERT_TRUE(store->Add(documents).ok());
+  }
+  ServerConfig config;
+  config.stores["cities"] = path;
+  StartServer(std::move(config));
+  json request = Asking(nullptr);
+  request.erase("documents");
+  request["millrace"] = {{"store", "cities"}};
+  const json told = Answer(request)["usage"]["millrace"]["reduction"];
+  EXPECT_EQ(told["passages"], 12);
+  ASSERT_EQ(told["kept"].size(), 2u) << told;
+  EXPECT_EQ(told["kept"][1]["id"], "d3");
+  EXPECT_EQ(told["kept"][1]["why"], "best");
+  request["millrace"]["reduce"] = "off";
+  EXPECT_EQ(Answer(request)["usage"]["millrace"]["reduction"]["kept"].size(), 10u);
+  request["messages"][0]["content"] = "zebra?";
+  EXPECT_EQ(Answer(request)["usage"]["millrace"]["reduction"]["kept"].size(), 0u);
+  request["millrace"]["store"] = "none";
+  EXPECT_EQ(Post(kChatPath, request).status, 404);
+  for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(path + end);
 }
 
 }  // namespace

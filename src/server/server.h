@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,8 +75,9 @@ struct ServerConfig {
   // Threads that turn tokens into text and JSON; 0: the engine's own does, to compare with.
   int formatters = 1;
   MetricNames metric_names = MetricNames::kOwn;
-  ReductionConfig reduction;     // of requests that carry passages and do not say
-  bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
+  ReductionConfig reduction;                  // of requests that carry passages and do not say
+  std::map<std::string, std::string> stores;  // files of passages, by the name in requests
+  bool debug_endpoints = false;               // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
   // Absent: nothing is kept. From any thread; must be quick.
