@@ -15,6 +15,7 @@ constexpr LabSwitch kSwitches[] = {
     {"continuous batching", "batching", "continuous", "static", "continuous", true},
     {"paged KV memory", "kv", "paged", "contiguous", "paged", true},
     {"efficient attention", "attention", "flash", "standard", "flash", false},
+    {"prompt reduction", "reduce", "auto", "off", "auto", false},
     {"8-bit KV cache", "kv-type", "q8_0", "bf16", "bf16", false},
 };
 

@@ -39,7 +39,8 @@ ReplayRequest ToReplayRequest(const WorkloadRequest& request, size_t position,
   BodyJson body;
   if (!request.messages.empty()) {
     out.path = "/v1/chat/completions";
-    body["messages"] = BodyJson::parse(WithDocuments(request.messages, request.documents));
+    body["messages"] = BodyJson::parse(request.messages);
+    if (!request.documents.empty()) body["documents"] = request.documents;
   } else {
     out.path = "/v1/completions";
     if (!request.prompt.empty()) {

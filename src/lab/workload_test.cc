@@ -233,11 +233,12 @@ TEST(Demo, QuestionsShareTheirPassages) {
     expected.push_back(r.expected);
     EXPECT_EQ(r.documents.size(), 4);
   }
-  EXPECT_EQ(std::count(expected.begin(), expected.end(), R"("The owner of Lum is Ann Bo. [1]")"),
-            2);
   EXPECT_EQ(
-      std::count(expected.begin(), expected.end(), R"("The current version of Kix is 4.12. [2]")"),
+      std::count(expected.begin(), expected.end(), R"({"contains":"The owner of Lum is Ann Bo."})"),
       2);
+  EXPECT_EQ(std::count(expected.begin(), expected.end(),
+                       R"({"contains":"The current version of Kix is 4.12."})"),
+            2);
   EXPECT_THAT(DemoWorkload(line, 100, 1).error().message, HasSubstr("holds 3 questions"));
 }
 
