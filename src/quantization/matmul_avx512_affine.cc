@@ -99,7 +99,7 @@ MILLRACE_INLINE void AffineGroup(const AffineHeader* header, const Source* sourc
 struct Q4_K {
   using Header = AffineHeader;
   static constexpr int64_t kGroupBytes = kQ4KGroupBytes;
-  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr auto kHint = _MM_HINT_T0;
   static constexpr bool kBytes = false;
   static constexpr int kSubBlocks = 8, kParts = 2;
 
@@ -132,7 +132,7 @@ struct Q4_K {
 
 struct Q5_K : Q4_K {
   static constexpr int64_t kGroupBytes = kQ5KGroupBytes;
-  static constexpr _mm_hint kHint = _MM_HINT_T1;
+  static constexpr auto kHint = _MM_HINT_T1;
 
   struct Packed {
     const uint8_t* high;

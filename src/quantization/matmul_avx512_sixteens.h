@@ -66,7 +66,7 @@ MILLRACE_INLINE void SixteensTotal(const Header* header, const Source* source,
 template <int kShift>
 struct Sixteens {
   using Header = SixteensHeader;
-  static constexpr _mm_hint kHint = _MM_HINT_T1;
+  static constexpr auto kHint = _MM_HINT_T1;
   static constexpr bool kBytes = false;
   static constexpr int kSubBlocks = 16, kParts = 4;
 

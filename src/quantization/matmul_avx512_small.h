@@ -56,7 +56,7 @@ template <class SmallHeaderType, int kShift, int64_t kGroupSize>
 struct Small {
   using Header = SmallHeaderType;
   static constexpr int64_t kGroupBytes = kGroupSize;
-  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr auto kHint = _MM_HINT_T0;
   static constexpr bool kBytes = false;
   static constexpr int kSubBlocks = 8, kParts = 1;
 

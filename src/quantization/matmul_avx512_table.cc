@@ -65,7 +65,7 @@ struct IQ4_XS {
   };
   using Packed = TableCodes;
   static constexpr int64_t kGroupBytes = kIq4XsGroupBytes;
-  static constexpr _mm_hint kHint = _MM_HINT_T0;
+  static constexpr auto kHint = _MM_HINT_T0;
   static constexpr bool kBytes = false;
   static constexpr int kSubBlocks = 8, kParts = 1;
 

@@ -1,6 +1,8 @@
 #include "simd/isa.h"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -13,16 +15,28 @@ namespace {
 constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2,    Isa::kAvxVnni,
                         Isa::kAvx512, Isa::kNeonDot, Isa::kNeonI8mm};
 
+#if defined(__x86_64__)
+// Two features that clang 14's __builtin_cpu_supports does not know. That the system saves the wide
+// registers is known from AVX2, which both of them are used with.
+bool HasF16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 29)) != 0;
+}
+bool HasAvxVnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 4)) != 0;
+}
+#endif
+
 bool Runs(Isa isa) {
 #if defined(__x86_64__)
   switch (isa) {
     case Isa::kScalar:
       return true;
     case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
     case Isa::kAvxVnni:
-      return Runs(Isa::kAvx2) && __builtin_cpu_supports("avxvnni");
+      return Runs(Isa::kAvx2) && HasAvxVnni();
     case Isa::kAvx512:
       return Runs(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
