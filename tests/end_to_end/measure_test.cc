@@ -72,7 +72,8 @@ TEST_F(MeasureTest, AFirstLookGivesAReportAndIsNotRunTwice) {
   ASSERT_EQ(report["switches"].size(), 1);
   const json& prefix = report["switches"][0];
   EXPECT_EQ(prefix["subject"], "prefix reuse");
-  EXPECT_GE(prefix["metrics"].size(), 6);
+  // On a slow build answers miss their targets and come in one piece: no goodput, no gaps.
+  EXPECT_GE(prefix["metrics"].size(), 4);
   EXPECT_EQ(prefix["metrics"][0]["rounds"], 5);
   EXPECT_TRUE(prefix["metrics"][0]["verdict"].is_null());
   EXPECT_TRUE(prefix["answers"]["promised_equal"]);
