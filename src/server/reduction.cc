@@ -5,6 +5,7 @@
 
 #include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
+#include "server/store_routes.h"
 
 namespace millrace::server_internal {
 namespace {
@@ -38,8 +39,8 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   std::shared_ptr<ReductionReport> report;
   if (chat.documents.empty() && chat.store.empty()) return report;
   const Shared& shared = context->shared();
-  const auto store = shared.config.stores.find(chat.store);
-  if (!chat.store.empty() && store == shared.config.stores.end()) {
+  const auto store = FindStoreFile(shared.config, chat.store);
+  if (!chat.store.empty() && !store) {
     ApiError error = HttpApiError(
         404, "There is no store '" + chat.store.substr(0, 200) + "' here: see --store.");
     error.param = "millrace.store";
@@ -52,7 +53,7 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
   };
   auto reduced = chat.store.empty() ? ReducePrompt(chat.question, chat.documents, config, count)
-                                    : ReduceFromStore(store->second, chat, config, count);
+                                    : ReduceFromStore(*store, chat, config, count);
   if (!reduced.ok()) return ToApiError(reduced.error());
   auto with = ChatWithPassages(chat.template_json, reduced->kept, shared.model.passage_place);
   if (!with.ok()) return ToApiError(with.error());
