@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lab/report.h"
 #include "quality_json.h"
 
 namespace millrace {
@@ -59,22 +60,6 @@ std::vector<std::vector<std::string>> Cells(const std::vector<ComparedModel>& mo
     rows.push_back(std::move(row));
   }
   return rows;
-}
-
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else if (c == '"') {
-      out += "&quot;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 struct Point {
@@ -132,7 +117,7 @@ std::string Plot(const std::vector<ComparedModel>& models) {
         "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\" class=\"bar\"/><circle "
         "cx=\"{0:.1f}\" cy=\"{3:.1f}\" r=\"4\"/><text x=\"{4:.1f}\" y=\"{5:.1f}\">{6}</text>",
         x(p.memory), y(std::min(1.0, p.high)), y(std::max(lowest, p.low)), y(p.quality),
-        x(p.memory) + 7, y(p.quality) + 4, Escaped(p.label));
+        x(p.memory) + 7, y(p.quality) + 4, EscapedHtml(p.label));
   }
   svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">memory, MiB</text></svg>",
                      (kLeft + kWidth - kRight) / 2, kHeight - 8);
@@ -238,7 +223,7 @@ std::string HtmlPage(const std::vector<ComparedModel>& models, const std::string
     table += "<tr>";
     const char* const tag = r == 0 ? "th" : "td";
     for (const std::string& cell : rows[r])
-      table += fmt::format("<{0}>{1}</{0}>", tag, Escaped(cell));
+      table += fmt::format("<{0}>{1}</{0}>", tag, EscapedHtml(cell));
     table += "</tr>";
   }
   table += "</table>";
@@ -251,7 +236,7 @@ std::string HtmlPage(const std::vector<ComparedModel>& models, const std::string
       "{{fill:#36c}}</style></head><body><h1>Models compared</h1><p>{}</p>{}<p>{}</p><h2>Quality "
       "against memory</h2><p>Vertical: exact match with its 95 % interval where a task was given, "
       "else the share of equal top tokens.</p>{}</body></html>\n",
-      Escaped(machine), table, Escaped(kVerdictRules), Plot(models));
+      EscapedHtml(machine), table, EscapedHtml(kVerdictRules), Plot(models));
 }
 
 }  // namespace millrace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
-#include <cmath>
 #include <filesystem>
 #include <span>
 #include <thread>
@@ -15,16 +14,12 @@
 namespace millrace {
 namespace {
 
-std::string PercentOf(double ratio) {
-  return std::isfinite(ratio) ? fmt::format("{:+.1f} %", 100 * (ratio - 1)) : "?";
-}
-
 void PrintTable(const std::vector<Finding>& findings, bool claimed) {
   for (const Finding& f : findings) {
     fmt::print("  {}\n", f.subject);
     for (const MetricFinding& m : f.metrics) {
-      fmt::print("    {:<12} {:>10} ({} to {}){}\n", m.metric, PercentOf(m.effect.ratio),
-                 PercentOf(m.effect.interval.low), PercentOf(m.effect.interval.high),
+      fmt::print("    {:<12} {:>10} ({} to {}){}\n", m.metric, Percent(m.effect.ratio),
+                 Percent(m.effect.interval.low), Percent(m.effect.interval.high),
                  claimed ? fmt::format("  {}", NameOf(m.verdict)) : "");
     }
     if (f.failures > 0) fmt::print("    {} requests failed\n", f.failures);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,5 +32,9 @@ std::string ReportJson(const ReportInput& input);
 // A line per run: stage, round, configuration, every value, failures.
 std::string ReportCsv(const AblationState& state);
 std::string ReportHtml(const ReportInput& input);
+
+// What all pages and tables need: text that HTML shows as it is; "-12.3 %" of a ratio.
+std::string EscapedHtml(std::string_view text);
+std::string Percent(double ratio);
 
 }  // namespace millrace

@@ -6,6 +6,38 @@
 #include <array>
 #include <cmath>
 
+namespace millrace {
+
+std::string EscapedHtml(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string Percent(double ratio) {
+  if (!std::isfinite(ratio)) return "?";
+  return fmt::format("{:+.1f} %", 100 * (ratio - 1));
+}
+
+}  // namespace millrace
+
 namespace millrace::lab_internal {
 namespace {
 
@@ -76,34 +108,6 @@ double RoundUp(double value) {
 }
 
 }  // namespace
-
-std::string EscapedHtml(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string Percent(double ratio) {
-  if (!std::isfinite(ratio)) return "?";
-  return fmt::format("{:+.1f} %", 100 * (ratio - 1));
-}
 
 std::string ForestPlot(const std::vector<Finding>& findings, std::string_view metric,
                        Better better) {

@@ -6,12 +6,9 @@
 #include <vector>
 
 #include "lab/analysis.h"
+#include "lab/report.h"
 
 namespace millrace::lab_internal {
-
-std::string EscapedHtml(std::string_view text);
-// "-12.3 %" of a ratio.
-std::string Percent(double ratio);
 
 // A row per finding: the effect and its 95 % interval on a logarithmic axis, with the band.
 std::string ForestPlot(const std::vector<Finding>& findings, std::string_view metric,

@@ -9,9 +9,6 @@
 namespace millrace {
 namespace {
 
-using lab_internal::EscapedHtml;
-using lab_internal::Percent;
-
 constexpr char kStyle[] = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1060px;margin:0 auto;padding:1.5rem}
 h1{font-size:1.7rem;margin:0 0 .3rem}h2{font-size:1.2rem;margin:2.2rem 0 .6rem}
