@@ -1,0 +1,137 @@
+// The bodies of completions, tokenize and detokenize.
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "openai_api/generation_options.h"
+#include "openai_api/json_fields.h"
+#include "openai_api/request_parser.h"
+
+namespace millrace {
+namespace {
+
+using openai_internal::Fields;
+using openai_internal::Finish;
+using openai_internal::Json;
+using openai_internal::kMaxInt32;
+using openai_internal::ParseOptions;
+
+std::optional<int32_t> TokenNumber(const Json& value) {
+  if (!value.is_number_integer()) return std::nullopt;
+  if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(kMaxInt32)) {
+    return std::nullopt;
+  }
+  const auto number = value.get<int64_t>();
+  if (number < 0 || number > kMaxInt32) return std::nullopt;
+  return static_cast<int32_t>(number);
+}
+
+std::optional<std::vector<TokenId>> TokenArray(const Json& array) {
+  std::vector<TokenId> tokens;
+  for (const Json& item : array) {
+    const auto number = TokenNumber(item);
+    if (!number) return std::nullopt;
+    tokens.push_back(TokenId(*number));
+  }
+  return tokens;
+}
+
+void ParsePrompts(Fields& fields, std::vector<Prompt>& prompts) {
+  const Json* prompt = fields.Find("prompt");
+  const auto wrong = [&] {
+    fields.Fail("prompt",
+                "'prompt' must be a string, an array of strings, an array of token ids, "
+                "or an array of such arrays, and not empty.",
+                prompt == nullptr ? "missing_required_parameter" : "invalid_type");
+  };
+  if (prompt == nullptr) return wrong();
+  if (prompt->is_string()) {
+    prompts.emplace_back(prompt->get<std::string>());
+    return;
+  }
+  if (!prompt->is_array() || prompt->empty()) return wrong();
+  if (prompt->front().is_number()) {
+    auto tokens = TokenArray(*prompt);
+    if (!tokens) return wrong();
+    prompts.emplace_back(*std::move(tokens));
+    return;
+  }
+  for (const Json& item : *prompt) {
+    if (item.is_string()) {
+      prompts.emplace_back(item.get<std::string>());
+    } else if (item.is_array() && !item.empty()) {
+      auto tokens = TokenArray(item);
+      if (!tokens) return wrong();
+      prompts.emplace_back(*std::move(tokens));
+    } else {
+      return wrong();
+    }
+  }
+}
+
+}  // namespace
+
+ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  CompletionRequest request;
+  request.options = ParseOptions(fields);
+  if (!request.options.max_tokens) request.options.max_tokens = 16;  // OpenAI's default
+  ParsePrompts(fields, request.prompts);
+  if (request.prompts.size() * static_cast<size_t>(request.options.n) > kMaxPrompts) {
+    fields.Fail("prompt", fmt::format("More than {} prompts times n are asked for.", kMaxPrompts));
+  }
+  if (fields.Bool("echo").value_or(false)) {
+    fields.Fail("echo", "'echo' is not supported by this server: leave it out.",
+                "unsupported_parameter");
+  }
+  if (const Json* documents = fields.Find("documents"); documents && !documents->empty()) {
+    fields.Fail("documents", "'documents' belong to a chat: use /v1/chat/completions.",
+                "unsupported_parameter");
+  }
+  if (const auto best_of = fields.Int("best_of", 1, 20); best_of && *best_of != request.options.n) {
+    fields.Fail("best_of", "'best_of' is supported only when it equals 'n'.",
+                "unsupported_parameter");
+  }
+  if (const auto logprobs = fields.Int("logprobs", 0, 20)) {
+    request.options.sampling.top_logprobs = static_cast<int32_t>(*logprobs);
+  }
+  return Finish(fields, unknown, std::move(request));
+}
+
+ApiResult<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  TokenizeRequest request;
+  auto content = fields.String("content");
+  auto prompt = fields.String("prompt");
+  if (!content && !prompt) {
+    fields.Fail("content", "'content' (or 'prompt') is missing.", "missing_required_parameter");
+  }
+  request.text = content ? *std::move(content) : std::move(prompt).value_or("");
+  request.add_special = fields.Bool("add_special").value_or(true);
+  request.parse_special = fields.Bool("parse_special").value_or(false);
+  return Finish(fields, UnknownFields::kIgnore, std::move(request));
+}
+
+ApiResult<std::vector<TokenId>> ParseDetokenizeRequest(std::string_view body) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  const Json* tokens = fields.Find("tokens");
+  std::optional<std::vector<TokenId>> ids;
+  if (tokens != nullptr && tokens->is_array()) ids = TokenArray(*tokens);
+  if (!ids) {
+    fields.Fail("tokens", "'tokens' must be an array of token ids.",
+                tokens == nullptr ? "missing_required_parameter" : "invalid_type");
+  }
+  return Finish(fields, UnknownFields::kIgnore, std::move(ids).value_or(std::vector<TokenId>()));
+}
+
+}  // namespace millrace
