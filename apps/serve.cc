@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -46,6 +47,7 @@ struct ServeFlags {
   std::string record_texts = "on";
   std::string reduce = "auto";
   std::vector<std::string> stores;
+  std::string store_dir;
 };
 
 // Numbers for seeds and ids, from any thread.
@@ -92,6 +94,11 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
     if (!store.ok()) return store.error();
     config.stores[named.substr(0, at)] = named.substr(at + 1);
   }
+  std::error_code unreadable;
+  if (!flags.store_dir.empty() && !std::filesystem::is_directory(flags.store_dir, unreadable)) {
+    return Error{"--store-dir " + flags.store_dir + " is no folder: make it first"};
+  }
+  config.store_folder = flags.store_dir;
   config.random = SystemRandom();
   return config;
 }
@@ -254,6 +261,10 @@ void AddServeVerb(CommandLine& line) {
       .OneOf({"off", "vllm"});
   verb.Option("--store", flags->stores,
               "NAME=FILE: a store (millrace index) that requests may name; repeatable");
+  verb.Option("--store-dir", flags->store_dir,
+              "a folder of stores that requests make, fill and delete: /v1/vector_stores; "
+              "off where not given")
+      .Env("MILLRACE_STORE_DIR");
   verb.Option("--reduce", flags->reduce,
               "auto, off or top:K: which of a request's passages go into its prompt")
       .Env("MILLRACE_REDUCE")

@@ -47,25 +47,6 @@ void ParseDocument(Fields& fields, const Json& document, const std::string& wher
   }
 }
 
-void ParseDocuments(Fields& fields, std::vector<Passage>& passages) {
-  const Json* documents = fields.Find("documents");
-  if (documents == nullptr) return;
-  if (!documents->is_array()) {
-    fields.Fail("documents", "'documents' must be an array of strings or objects.", "invalid_type");
-    return;
-  }
-  if (documents->size() > kMaxDocuments) {
-    fields.Fail("documents",
-                fmt::format("'documents' holds {} entries, but at most {} are allowed.",
-                            documents->size(), kMaxDocuments));
-    return;
-  }
-  for (size_t i = 0; i < documents->size() && fields.ok(); ++i) {
-    ParseDocument(fields, (*documents)[i], fmt::format("documents[{}]", i),
-                  passages.emplace_back());
-  }
-}
-
 std::optional<PassageOrder> OrderOf(const Json& value) {
   if (value == "document") return PassageOrder::kDocument;
   if (value == "relevance") return PassageOrder::kRelevance;
@@ -129,6 +110,25 @@ void ParseStore(Fields& fields, ChatRequest& request) {
 }
 
 }  // namespace
+
+void ParseDocuments(Fields& fields, std::vector<Passage>& passages) {
+  const Json* documents = fields.Find("documents");
+  if (documents == nullptr) return;
+  if (!documents->is_array()) {
+    fields.Fail("documents", "'documents' must be an array of strings or objects.", "invalid_type");
+    return;
+  }
+  if (documents->size() > kMaxDocuments) {
+    fields.Fail("documents",
+                fmt::format("'documents' holds {} entries, but at most {} are allowed.",
+                            documents->size(), kMaxDocuments));
+    return;
+  }
+  for (size_t i = 0; i < documents->size() && fields.ok(); ++i) {
+    ParseDocument(fields, (*documents)[i], fmt::format("documents[{}]", i),
+                  passages.emplace_back());
+  }
+}
 
 void ParsePassageOptions(Fields& fields, const Json& messages, ChatRequest& request) {
   ParseDocuments(fields, request.documents);

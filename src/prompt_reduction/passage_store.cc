@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -66,22 +67,24 @@ Result<PassageStore> PassageStore::Create(const std::string& path) {
   std::error_code code;
   if (std::filesystem::exists(path, code)) return Error{path + " exists already"};
   ASSIGN_OR_RETURN(SqliteDatabase database,
-                   SqliteDatabase::Open(path, SqliteDatabase::Access::kCreate));
+                   SqliteDatabase::Open(path, SqliteDatabase::Access::kCreate, kStorePatience));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode = WAL"));
   RETURN_IF_ERROR(database.Execute(kStoreSchema));
   return Open(path, Access::kWrite);
 }
 
-Result<PassageStore> PassageStore::Open(const std::string& path, Access access) {
+Result<PassageStore> PassageStore::Open(const std::string& path, Access access,
+                                        std::chrono::milliseconds patience) {
   std::error_code code;
   if (!std::filesystem::exists(path, code)) {
     return Error{path + " is not there: make it with `millrace index create`",
                  ErrorKind::kNotFound};
   }
   const bool write = access == Access::kWrite;
-  ASSIGN_OR_RETURN(SqliteDatabase database,
-                   SqliteDatabase::Open(path, write ? SqliteDatabase::Access::kWrite
-                                                    : SqliteDatabase::Access::kRead));
+  ASSIGN_OR_RETURN(
+      SqliteDatabase database,
+      SqliteDatabase::Open(
+          path, write ? SqliteDatabase::Access::kWrite : SqliteDatabase::Access::kRead, patience));
   auto version = database.Prepare("SELECT version FROM totals");
   Result<bool> row = version.ok() ? version->Step() : Result<bool>(version.error());
   if (!row.ok() && row.error().kind == ErrorKind::kExhausted) return row.error();
@@ -97,6 +100,23 @@ Result<PassageStore> PassageStore::Open(const std::string& path, Access access) 
           .c_str()));
   ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
   return PassageStore(std::unique_ptr<Impl>(new Impl{std::move(database), std::move(reader)}));
+}
+
+// Leaving the write-ahead log needs the file for itself, and takes away the files beside it.
+Status PassageStore::Remove(const std::string& path, std::chrono::milliseconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  ASSIGN_OR_RETURN(PassageStore store, Open(path, Access::kWrite, patience));
+  while (true) {
+    const Status alone = store.impl_->database.Execute("PRAGMA journal_mode = DELETE");
+    if (alone.ok()) break;
+    if (alone.error().kind != ErrorKind::kExhausted) return alone;
+    if (std::chrono::steady_clock::now() >= end) return alone;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  std::error_code code;
+  std::filesystem::remove(path, code);
+  if (code) return Error{path + " cannot be deleted: " + code.message(), ErrorKind::kIo};
+  return {};
 }
 
 Status PassageStore::Add(std::span<const StoredDocument> documents) {
@@ -125,6 +145,34 @@ Result<std::vector<DocumentEntry>> PassageStore::List(std::string_view after, si
     ASSIGN_OR_RETURN(const bool row, list.Step());
     if (!row) return entries;
     entries.push_back({list.Text(0), list.Text(1), list.Int(2), list.Int(3)});
+  }
+}
+
+Result<std::optional<DocumentEntry>> PassageStore::Find(std::string_view id) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement find,
+      impl_->database.Prepare("SELECT title, bytes, (SELECT count(*) FROM passages WHERE "
+                              "document = documents.id) FROM documents WHERE name = ?"));
+  ASSIGN_OR_RETURN(const bool row, find.Bind(1, id).Step());
+  std::optional<DocumentEntry> entry;
+  if (row) entry = {std::string(id), find.Text(0), find.Int(1), find.Int(2)};
+  return entry;
+}
+
+Result<std::vector<Passage>> PassageStore::PassagesOf(std::string_view id) {
+  ASSIGN_OR_RETURN(SqliteStatement read,
+                   impl_->database.Prepare("SELECT d.title, p.text, p.begin FROM documents AS d "
+                                           "JOIN passages AS p ON p.document = d.id "
+                                           "WHERE d.name = ? ORDER BY p.begin"));
+  read.Bind(1, id);
+  std::vector<Passage> passages;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, read.Step());
+    if (!row) return passages;
+    passages.push_back({.id = std::string(id),
+                        .title = read.Text(0),
+                        .text = read.Text(1),
+                        .begin = static_cast<size_t>(read.Int(2))});
   }
 }
 

@@ -7,13 +7,15 @@
 //
 // Invariant: every change is one transaction, in a write-ahead log: kill -9 leaves the store as it
 // was before or after it. Any number of processes may read while one writes; a second writer waits,
-// for ten seconds. Questions are words only: no SQL and no search syntax of theirs is understood.
-// One object is for one thread at a time.
+// for kStorePatience unless told otherwise. Questions are words only: no SQL and no search syntax
+// of theirs is understood. One object is for one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +28,7 @@ namespace millrace {
 
 inline constexpr size_t kMaxStoredId = 512;  // bytes
 inline constexpr size_t kMaxStoredTitle = 4096;
+inline constexpr std::chrono::milliseconds kStorePatience{10'000};
 
 struct StoredDocument {
   std::string id;  // not empty, at most kMaxStoredId bytes
@@ -52,8 +55,15 @@ class PassageStore {
   // Makes a new store; an error where the file exists.
   static Result<PassageStore> Create(const std::string& path);
   // kNotFound where there is no file; an error where it is no store, or one of another version.
+  // `patience`: how long each call waits for another writer before it fails with kExhausted, having
+  // changed nothing.
   enum class Access { kRead, kWrite };
-  static Result<PassageStore> Open(const std::string& path, Access access);
+  static Result<PassageStore> Open(const std::string& path, Access access,
+                                   std::chrono::milliseconds patience = kStorePatience);
+  // Deletes the file of a store that nobody else has open; kExhausted, and the store as it was,
+  // where somebody still has after `patience`.
+  static Status Remove(const std::string& path,
+                       std::chrono::milliseconds patience = kStorePatience);
   PassageStore(PassageStore&&) noexcept;
   PassageStore& operator=(PassageStore&&) noexcept;
   ~PassageStore();
@@ -65,6 +75,9 @@ class PassageStore {
   Result<bool> Delete(std::string_view id);
   // By id, behind `after` (empty: from the first), at most `most`.
   Result<std::vector<DocumentEntry>> List(std::string_view after, size_t most);
+  // One document; nothing where it is not there. Its passages in order; none where it is not there.
+  Result<std::optional<DocumentEntry>> Find(std::string_view id);
+  Result<std::vector<Passage>> PassagesOf(std::string_view id);
   // The best passages for the question, best first, at most `most` of at most 200; none where no
   // word of it is in the store.
   Result<std::vector<FoundPassage>> Search(std::string_view question, size_t most);

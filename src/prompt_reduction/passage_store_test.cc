@@ -2,12 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +54,35 @@ class PassageStoreTest : public testing::Test {
 
   std::filesystem::path folder_;
 };
+
+TEST_F(PassageStoreTest, OthersAreWaitedForOnlyAsLongAsTold) {
+  using std::chrono::milliseconds;
+  const std::string path = PathOf("s.db");
+  std::optional<PassageStore> reader = Make();
+  Put(*reader, {{"a", "", "Kelmora is a city."}});
+  sqlite3* writer = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &writer), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(writer, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  const auto begin = std::chrono::steady_clock::now();
+  auto second = PassageStore::Open(path, PassageStore::Access::kWrite, milliseconds(20));
+  ASSERT_TRUE(second.ok()) << second.error().message;
+  const std::vector<StoredDocument> more = {{"b", "", "Trask is a port."}};
+  EXPECT_EQ(second->Add(more).error().kind, ErrorKind::kExhausted);
+  EXPECT_EQ(PassageStore::Remove(path, milliseconds(20)).error().kind, ErrorKind::kExhausted);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(5000));
+  sqlite3_close(writer);
+  EXPECT_THAT(Ids(*second, "Kelmora or Trask"), ElementsAre("a"));  // nothing has changed
+  EXPECT_TRUE(second->Add(more).ok());
+  // Readers hold it too, as long as they have it open.
+  second = Error{"closed"};
+  EXPECT_EQ(PassageStore::Remove(path, milliseconds(20)).error().kind, ErrorKind::kExhausted);
+  EXPECT_THAT(Ids(*reader, "Trask"), ElementsAre("b"));
+  reader.reset();
+  const Status removed = PassageStore::Remove(path, milliseconds(20));
+  EXPECT_TRUE(removed.ok()) << removed.error().message;
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_EQ(PassageStore::Remove(path).error().kind, ErrorKind::kNotFound);
+}
 
 TEST_F(PassageStoreTest, FindsListsReplacesAndDeletes) {
   PassageStore store = Make();

@@ -3,8 +3,6 @@
 namespace millrace {
 namespace {
 
-constexpr int kBusyMilliseconds = 10'000;
-
 ErrorKind KindOf(int code) {
   switch (code & 0xff) {
     case SQLITE_BUSY:
@@ -69,7 +67,8 @@ std::string SqliteStatement::Text(int column) const {
   return text == nullptr ? std::string() : std::string(text, bytes);
 }
 
-Result<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Access access) {
+Result<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Access access,
+                                            std::chrono::milliseconds patience) {
   sqlite3* opened = nullptr;
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   flags |= access == Access::kRead ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
@@ -80,7 +79,7 @@ Result<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Access acce
     const char* said = opened == nullptr ? "out of memory" : sqlite3_errmsg(opened);
     return Error{path + ": " + said, KindOf(code)};
   }
-  sqlite3_busy_timeout(opened, kBusyMilliseconds);
+  sqlite3_busy_timeout(opened, static_cast<int>(patience.count()));
   return database;
 }
 

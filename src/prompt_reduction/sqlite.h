@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,8 +42,10 @@ class SqliteDatabase {
  public:
   enum class Access { kRead, kWrite, kCreate };
 
-  // Errors name the path and what SQLite said.
-  static Result<SqliteDatabase> Open(const std::string& path, Access access);
+  // Errors name the path and what SQLite said. `patience`: how long a statement waits for another
+  // connection's lock before it fails with kExhausted.
+  static Result<SqliteDatabase> Open(const std::string& path, Access access,
+                                     std::chrono::milliseconds patience);
 
   Status Execute(const char* sql);  // several statements, without results
   Result<SqliteStatement> Prepare(const char* sql);

@@ -5,6 +5,7 @@
 
 #include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
+#include "server/store_access.h"
 
 namespace millrace::server_internal {
 namespace {
@@ -12,23 +13,39 @@ namespace {
 constexpr size_t kFound = 50;     // passages of a store that are judged
 constexpr size_t kFoundOff = 10;  // and that are taken where reduction is off
 
-// The best passages of the store that the request names, judged by the store's own ranking.
-Result<ReducedPrompt> ReduceFromStore(const std::string& path, const ChatRequest& chat,
-                                      const ReductionConfig& config, const TokenCounter& count) {
-  ASSIGN_OR_RETURN(PassageStore store, PassageStore::Open(path, PassageStore::Access::kRead));
+// The best passages of the store that the request names, judged by the store's own ranking. The
+// client is told the store's name, not its file; a worker waits for its lock only for a short time.
+ApiResult<ReducedPrompt> ReduceFromStore(const ServerConfig& server, const ChatRequest& chat,
+                                         const ReductionConfig& config, const TokenCounter& count) {
+  auto named = FindStore(server, chat.store);
+  if (auto* error = std::get_if<ApiError>(&named)) {
+    error->param = "millrace.store";
+    return *error;
+  }
+  auto store = PassageStore::Open(std::get<NamedStore>(named).file, PassageStore::Access::kRead,
+                                  kStoreLockPatience);
+  if (!store.ok()) return StoreError(store.error(), chat.store);
   const bool off = config.mode == ReductionMode::kOff;
-  ASSIGN_OR_RETURN(auto found,
-                   store.Search(chat.question, off ? kFoundOff : std::max(kFound, config.most)));
+  auto found = store->Search(chat.question, off ? kFoundOff : std::max(kFound, config.most));
+  if (!found.ok()) return StoreError(found.error(), chat.store);
   std::vector<Passage> passages;
   std::vector<RankedPassage> ranking;
-  for (FoundPassage& f : found) {
+  for (FoundPassage& f : *found) {
     if (!off) ranking.push_back({passages.size(), f.score});
     f.passage.document = passages.size();
     passages.push_back(std::move(f.passage));
   }
-  ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
-  const PassageTerms terms = ReadTerms(reader, passages);
+  auto reader = TermReader::Create();
+  if (!reader.ok()) return ToApiError(reader.error());
+  const PassageTerms terms = ReadTerms(*reader, passages);
   return ReduceRanked(std::move(passages), std::move(ranking), terms.words, config, count);
+}
+
+ApiResult<ReducedPrompt> ReduceDocuments(const ChatRequest& chat, const ReductionConfig& config,
+                                         const TokenCounter& count) {
+  auto reduced = ReducePrompt(chat.question, chat.documents, config, count);
+  if (!reduced.ok()) return ToApiError(reduced.error());
+  return std::move(*reduced);
 }
 
 }  // namespace
@@ -38,31 +55,25 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   std::shared_ptr<ReductionReport> report;
   if (chat.documents.empty() && chat.store.empty()) return report;
   const Shared& shared = context->shared();
-  const auto store = shared.config.stores.find(chat.store);
-  if (!chat.store.empty() && store == shared.config.stores.end()) {
-    ApiError error = HttpApiError(
-        404, "There is no store '" + chat.store.substr(0, 200) + "' here: see --store.");
-    error.param = "millrace.store";
-    return error;
-  }
   const ReductionConfig& config = chat.reduce ? *chat.reduce : shared.config.reduction;
   const Tokenizer& tokenizer = *shared.model.tokenizer;
   const TimePoint begin = shared.clock.Now();
   const auto count = [&](std::string_view text) {
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
   };
-  auto reduced = chat.store.empty() ? ReducePrompt(chat.question, chat.documents, config, count)
-                                    : ReduceFromStore(store->second, chat, config, count);
-  if (!reduced.ok()) return ToApiError(reduced.error());
-  auto with = ChatWithPassages(chat.template_json, reduced->kept, shared.model.passage_place);
+  auto chosen = chat.store.empty() ? ReduceDocuments(chat, config, count)
+                                   : ReduceFromStore(shared.config, chat, config, count);
+  if (const auto* error = std::get_if<ApiError>(&chosen)) return *error;
+  auto& reduced = std::get<ReducedPrompt>(chosen);
+  auto with = ChatWithPassages(chat.template_json, reduced.kept, shared.model.passage_place);
   if (!with.ok()) return ToApiError(with.error());
   chat.template_json = std::move(*with);
   chat.documents.clear();
-  for (JudgedPassage& kept : reduced->kept) kept.passage.text.clear();  // it is in the prompt
+  for (JudgedPassage& kept : reduced.kept) kept.passage.text.clear();  // it is in the prompt
   const Duration took = shared.clock.Now() - begin;
   report = std::make_shared<ReductionReport>();
   report->mode = NameOf(config);
-  report->reduced = std::move(*reduced);
+  report->reduced = std::move(reduced);
   report->took_ms = Milliseconds(took);
   context->metrics().PassagesReduced(report->reduced, took);
   return report;

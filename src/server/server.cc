@@ -12,6 +12,7 @@
 #include "server/generation.h"
 #include "server/reduction.h"
 #include "server/request_context.h"
+#include "server/store_routes.h"
 #include "server/worker_pool.h"
 
 namespace millrace {
@@ -254,6 +255,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     add("GET", "/v1/models/*", HandleModel, Access::kKeys, Thread::kIo);
     add("POST", "/v1/chat/completions", HandleChat, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/v1/completions", HandleCompletion, Access::kKeys, Thread::kWorkerIfRoom);
+    add("GET", "/v1/vector_stores", HandleListStores, Access::kKeys, Thread::kWorker);
+    add("POST", "/v1/vector_stores", HandleCreateStore, Access::kKeys, Thread::kWorker);
+    for (const char* method : {"GET", "POST", "DELETE"}) {
+      add(method, "/v1/vector_stores/*", HandleStore, Access::kKeys, Thread::kWorker);
+    }
     add("POST", "/tokenize", HandleTokenize, Access::kKeys, Thread::kWorker);
     add("POST", "/detokenize", HandleDetokenize, Access::kKeys, Thread::kWorker);
     return router;

@@ -77,7 +77,8 @@ struct ServerConfig {
   MetricNames metric_names = MetricNames::kOwn;
   ReductionConfig reduction;                  // of requests that carry passages and do not say
   std::map<std::string, std::string> stores;  // files of passages, by the name in requests
-  bool debug_endpoints = false;               // GET /debug/...; the engine should keep a timeline
+  std::string store_folder;      // of stores that requests make and change; empty: they cannot
+  bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
   // Absent: nothing is kept. From any thread; must be quick.
