@@ -44,7 +44,7 @@ fuzz:
 	scripts/install_dependencies.sh
 	scripts/install_dependencies.sh fuzz
 	cmake --preset fuzz >/dev/null
-	cmake --build build/fuzz -j$(JOBS)
+	cmake --build build/fuzz -j$(JOBS) --target fuzzers
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
 format:

@@ -81,12 +81,17 @@ function(millrace_bench name)
 endfunction()
 
 # millrace_fuzzer(NAME SOURCES fuzz_x.cc DEPENDS module ...): a libFuzzer target; built in the `fuzz` preset only.
+# The target `fuzzers` builds all of them and what they need.
 function(millrace_fuzzer name)
   if(NOT MILLRACE_BUILD_FUZZERS)
     return()
   endif()
   cmake_parse_arguments(F "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_executable(${name} ${F_SOURCES})
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers)
+  endif()
+  add_dependencies(fuzzers ${name})
   target_link_libraries(${name} PRIVATE millrace_flags -fsanitize=fuzzer ${F_LIBRARIES})
   foreach(d ${F_DEPENDS})
     target_link_libraries(${name} PRIVATE millrace_${d})

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "base/sanitizer_for_test.h"
 #include "lab/row_scores.h"
 #include "lab/sensitivity.h"
 #include "model/transformer.h"
@@ -53,6 +54,9 @@ TEST(RowScores, AgreeWithDoublePrecisionOnEveryIsa) {
   }
 }
 
+// From one document to the next.
+constexpr int kMoreTokens = kUnderSanitizer ? 3 : 23;
+
 class Quality : public ::testing::Test {
  protected:
   Quality() : pool_(2), bytes_(MakeTinyModel({})), file_(ParseGguf(bytes_, "tiny").value()) {
@@ -60,7 +64,7 @@ class Quality : public ::testing::Test {
     CounterRng rng(3, 0);
     for (int32_t d = 0; d < 9; ++d) {
       Document document;
-      for (int i = 0; i < 5 + 23 * d; ++i)
+      for (int i = 0; i < 5 + kMoreTokens * d; ++i)
         document.tokens.push_back(TokenId(static_cast<int32_t>(rng.NextU64() % 250)));
       document.first_scored = 1 + d;
       document.cluster = d;
