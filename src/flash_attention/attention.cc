@@ -135,7 +135,7 @@ AttentionTile ChunkOf(PackedTile& packed, int32_t chunk) {
   const int64_t blocks = BlocksFor(packed.end_visible());
   AttentionTile tile =
       packed.Against(first_block, std::min(int64_t{kChunkBlocks}, blocks - first_block));
-  if (tile.rows <= kPrefetchRows) tile.next_keys = packed.KeysOf(first_block + kChunkBlocks);
+  if (tile.rows <= kPrefetchRows) tile.ahead = packed.Ahead(first_block, tile.blocks);
   return tile;
 }
 

@@ -116,8 +116,11 @@ void CheckGuarded(Isa isa, KvType type, int32_t dim, Side side) {
                                       value_pointers = Pointers(values);
   tile.keys = key_pointers.data();
   tile.values = value_pointers.data();
-  for (const std::byte* next : {static_cast<const std::byte*>(nullptr), key_pointers[0]}) {
-    tile.next_keys = next;
+  const std::vector<const std::byte*> later = {value_pointers[0], value_pointers[1],
+                                               key_pointers[0], key_pointers[1]};
+  for (const std::byte* const* ahead :
+       {static_cast<const std::byte* const*>(nullptr), later.data()}) {
+    tile.ahead = ahead;
     EXPECT_TRUE(SameBits(RunKernels(call.kernels, tile), expected))
         << NameOf(type) << ", head dimension " << dim;
   }

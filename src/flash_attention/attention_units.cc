@@ -10,6 +10,18 @@
 
 namespace millrace {
 
+namespace {
+
+// How far ahead memory is asked for. Measured with attention_bench, decode:65536, two threads: a
+// block of q8_0 is small and soon done with (one ahead 28 GB/s, eight 59); of the others, one ahead
+// is as good as any.
+int64_t BlocksAhead(KvType type, int64_t block_bytes) {
+  constexpr int64_t kBytesAhead = 16 << 10;
+  return type == KvType::kQ8_0 ? std::max(int64_t{1}, kBytesAhead / block_bytes) : 1;
+}
+
+}  // namespace
+
 int32_t FirstVisible(const AttentionConfig& config, int32_t position) {
   if (!config.window.has_value() || *config.window > position) return 0;
   return position - *config.window + 1;
@@ -107,6 +119,19 @@ const std::byte* PackedTile::KeysOf(int64_t block) const {
   return call_->kv.Keys(call_->layer, id, tile_.kv_head);
 }
 
+const std::byte* const* PackedTile::Ahead(int64_t first_block, int64_t blocks) {
+  const int64_t distance = BlocksAhead(call_->kv.type(), call_->kv.head_bytes());
+  ahead_.resize(static_cast<size_t>(2 * blocks));
+  for (int64_t i = 0; i < 2 * blocks; ++i) {
+    const int64_t later = i + distance;
+    ahead_[static_cast<size_t>(i)] = later < blocks ? keys_[static_cast<size_t>(later)]
+                                     : later < 2 * blocks
+                                         ? values_[static_cast<size_t>(later - blocks)]
+                                         : KeysOf(first_block + later - blocks);
+  }
+  return ahead_.data();
+}
+
 AttentionTile PackedTile::Against(int64_t first_block, int64_t blocks) {
   const AttentionRows& sequence = call_->sequences[static_cast<size_t>(tile_.sequence)];
   const int32_t shift = static_cast<int32_t>(first_block * kBlockTokens);
@@ -137,7 +162,7 @@ AttentionTile PackedTile::Against(int64_t first_block, int64_t blocks) {
           .keys = keys_.data(),
           .values = values_.data(),
           .blocks = blocks,
-          .next_keys = nullptr,
+          .ahead = nullptr,
           .begin = begin_here_.data(),
           .end = end_here_.data()};
 }

@@ -55,8 +55,8 @@ class PackedTile {
   // The kernels' view of the tile against `blocks` blocks from block first_block of the sequence.
   // Valid until the next call of Pack or Against.
   AttentionTile Against(int64_t first_block, int64_t blocks);
-  // The keys of the sequence's block `block`, or of its last one.
-  const std::byte* KeysOf(int64_t block) const;
+  // AttentionTile::ahead of the tile that Against made last.
+  const std::byte* const* Ahead(int64_t first_block, int64_t blocks);
 
   int32_t first_visible() const {
     return first_visible_;
@@ -65,6 +65,8 @@ class PackedTile {
 
  private:
   void PackRow(const float* query, int64_t row);
+  // The keys of the sequence's block `block`, or of its last one.
+  const std::byte* KeysOf(int64_t block) const;
 
   const AttentionCall* call_ = nullptr;
   QueryTile tile_;
@@ -78,7 +80,7 @@ class PackedTile {
   std::vector<int8_t> row_codes_;               // of one query
   std::vector<int32_t> begin_, end_;            // per tile row, positions
   std::vector<int32_t> begin_here_, end_here_;  // the same, from first_block on
-  std::vector<const std::byte*> keys_, values_;
+  std::vector<const std::byte*> keys_, values_, ahead_;
 };
 
 }  // namespace millrace

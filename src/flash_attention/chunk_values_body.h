@@ -8,6 +8,10 @@
 namespace millrace {
 namespace {
 
+inline const char* AheadOfValues(const AttentionTile& tile, int64_t block) {
+  return reinterpret_cast<const char*>(tile.ahead[tile.blocks + block]);
+}
+
 // ---- values in bf16, two keys at a time ----
 
 struct Weights16 {
@@ -31,8 +35,7 @@ inline void PairRegisterTile(const AttentionTile& tile, Weights16 weights, int r
     const int block = pair / 16;
     const int stop = end < block * 16 + 16 ? end : block * 16 + 16;
     const auto* base = reinterpret_cast<const uint16_t*>(tile.values[block]) + 2 * d;
-    const std::byte* next = block + 1 < tile.blocks ? tile.values[block + 1] : tile.next_keys;
-    const char* ahead = prefetch ? reinterpret_cast<const char*>(next) + 4 * d : nullptr;
+    const char* ahead = prefetch ? AheadOfValues(tile, block) + 4 * d : nullptr;
     for (; pair < stop; ++pair) {
       const int64_t offset = pair % 16 * dim * 2;
       if (ahead != nullptr) {
@@ -80,7 +83,7 @@ void AddPairs(const AttentionTile& tile, Weights16 weights, int begin_row, int e
               int end, float* output) {
   if (begin >= end) return;
   constexpr int kRows = Tuning::kValueRows;
-  bool prefetch = tile.next_keys != nullptr;
+  bool prefetch = tile.ahead != nullptr;
   int row = begin_row;
   for (; row + kRows <= end_row; row += kRows, prefetch = false) {
     AddPairsOfRows<kRows>(tile, weights, row, begin, end, prefetch, output);
@@ -169,8 +172,8 @@ inline void ByteRegisterTile(const AttentionTile& tile, const WeightCodes* codes
     const int block = quad / 8;
     const int stop = end < block * 8 + 8 ? end : block * 8 + 8;
     const auto* base = reinterpret_cast<const int8_t*>(tile.values[block]) + 4 * d;
-    const std::byte* next = block + 1 < tile.blocks ? tile.values[block + 1] : tile.next_keys;
-    const char* ahead = prefetch ? reinterpret_cast<const char*>(next) + 4 * d : nullptr;
+    const char* ahead = prefetch ? AheadOfValues(tile, block) + 4 * d : nullptr;
+    if (d == 0 && prefetch) PrefetchScales(tile, ahead);
     for (; quad < stop; ++quad) {
       const int64_t offset = quad % 8 * tile.padded_dim * 4;
       ByteValues value[kVectors];
@@ -222,7 +225,7 @@ void AddValuesBytes(const AttentionTile& tile, const Group& group, const WeightC
                     const float* scales, float* output) {
   constexpr int kRows = Tuning::kValueRows;
   const int begin = group.all.begin / 4, end = (group.all.end + 3) / 4;
-  bool prefetch = tile.next_keys != nullptr;
+  bool prefetch = tile.ahead != nullptr;
   int row = group.begin_row;
   for (; row + kRows <= group.end_row; row += kRows, prefetch = false) {
     ByteValueRows<kRows>(tile, codes, scales, row, begin, end, prefetch, output);

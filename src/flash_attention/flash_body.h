@@ -24,9 +24,8 @@ struct GroupScratch {
 void GroupScores(const AttentionTile& tile, const Group& group, float* scores) {
   const int64_t end = (group.all.end + kKeys - 1) / kKeys;
   for (int64_t block = group.all.begin / kKeys; block < end; ++block) {
-    const std::byte* next = block + 1 < end ? tile.keys[block + 1] : tile.values[0];
-    if (tile.next_keys == nullptr) next = nullptr;
-    BlockScores(tile, group.first, group.end_row, block, reinterpret_cast<const char*>(next),
+    const std::byte* ahead = tile.ahead != nullptr ? tile.ahead[block] : nullptr;
+    BlockScores(tile, group.first, group.end_row, block, reinterpret_cast<const char*>(ahead),
                 scores + block * kKeys, kChunkKeys);
   }
 }

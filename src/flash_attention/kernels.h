@@ -36,9 +36,10 @@ struct AttentionTile {
   const std::byte* const* keys = nullptr;    // [blocks]
   const std::byte* const* values = nullptr;  // [blocks]
   int64_t blocks = 0;
-  // What is read after this chunk's values. Unless null, memory is asked for a block ahead: for
-  // few rows, which pass over a block faster than it arrives.
-  const std::byte* next_keys = nullptr;
+  // [2 * blocks], or null. What memory is asked for while keys of block i (ahead[i]) and values of
+  // block i (ahead[blocks + i]) are read: a block that is read later. For few rows, which pass over
+  // a block faster than the next one arrives.
+  const std::byte* const* ahead = nullptr;
   // [rows]: the row sees keys begin <= j < end, counted from the first block's first; begin may be
   // negative and end past the blocks. Both rise from row to row.
   const int32_t* begin = nullptr;

@@ -147,6 +147,13 @@ void ApplySoftcap(float cap, int64_t rows, float* scores, int64_t stride) {
   }
 }
 
+// The scales behind the codes of a block of q8_0, of keys or of values.
+inline void PrefetchScales(const AttentionTile& tile, const char* block) {
+  if (block == nullptr) return;
+  __builtin_prefetch(block + kKeys * tile.padded_dim);
+  __builtin_prefetch(block + kKeys * tile.padded_dim + 64);
+}
+
 // Scores of up to 8 rows of the tile from first_row, a multiple of 8, against one block: rows of
 // 32, `stride` apart; capped, not masked.
 void BlockScores(const AttentionTile& tile, int64_t first_row, int rows, int64_t block,
@@ -164,6 +171,7 @@ void BlockScores(const AttentionTile& tile, int64_t first_row, int rows, int64_t
           dim / 2, rows, next, scores, stride);
       break;
     case KvType::kQ8_0:
+      PrefetchScales(tile, next);
       ScoreGroup(ByteScores{reinterpret_cast<const uint8_t*>(memory),
                             reinterpret_cast<const float*>(memory + kKeys * padded),
                             tile.q_codes + first_row * padded, tile.q_scales + first_row,

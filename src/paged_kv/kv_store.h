@@ -66,6 +66,8 @@ class KvStore {
   KvType type() const { return type_; }
   int32_t blocks() const { return blocks_; }
   int64_t bytes() const { return memory_.size(); }
+  // Of the keys, or the values, of one (layer, block, head).
+  int64_t head_bytes() const { return head_bytes_; }
   const MappedMemory& memory() const { return memory_; }
 
  private:
@@ -75,7 +77,7 @@ class KvStore {
   KvShape shape_;
   KvType type_ = KvType::kBf16;
   int32_t blocks_ = 0;
-  int64_t head_bytes_ = 0;  // K or V of one (layer, block, head)
+  int64_t head_bytes_ = 0;
   MappedMemory memory_;
 };
 
