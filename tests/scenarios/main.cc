@@ -1,5 +1,6 @@
 // Scenarios of many requests at once on a real engine and a model of realistic cost:
-//   serving_scenarios MODEL.gguf mixed|mixed-uniform|long-prompt|bookkeeping ... [--threads N]
+//   serving_scenarios MODEL.gguf mixed|mixed-uniform|mixed-arriving|long-prompt|bookkeeping ...
+//   [--threads N]
 // Needs no more than the model; `millrace bench --shape llama-1b --type Q4_K_M --save MODEL.gguf`
 // makes one. Every comparison is within one run.
 #include <cstdio>
@@ -15,10 +16,11 @@ using namespace millrace::scenarios;
 Status Play(Stage& stage, const std::string& name) {
   if (name == "mixed") return MixedLengths(stage, false);
   if (name == "mixed-uniform") return MixedLengths(stage, true);
+  if (name == "mixed-arriving") return MixedArrivals(stage);
   if (name == "long-prompt") return LongPrompt(stage, std::chrono::milliseconds(100));
   if (name == "bookkeeping") return Bookkeeping(stage);
   return Error{"unknown scenario '" + name +
-               "': give mixed, mixed-uniform, long-prompt or bookkeeping"};
+               "': give mixed, mixed-uniform, mixed-arriving, long-prompt or bookkeeping"};
 }
 
 Status Main(std::vector<std::string> arguments) {

@@ -87,6 +87,7 @@ double Percentile(std::vector<double> values, double share);
 
 // The scenarios; each prints its figures.
 Status MixedLengths(Stage& stage, bool uniform);
+Status MixedArrivals(Stage& stage);
 Status LongPrompt(Stage& stage, Duration target);
 Status Bookkeeping(Stage& stage);
 
