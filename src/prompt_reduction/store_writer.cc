@@ -30,8 +30,8 @@ constexpr const char* kSources[kStatementCount] = {
     // FTS5 must be told what it once read.
     "INSERT INTO words (words, rowid, title, text) VALUES ('delete', ?, ?, ?)",
     "DELETE FROM passages WHERE document = ?", "DELETE FROM documents WHERE id = ?",
-    "INSERT INTO terms (term, passages) VALUES (?1, ?2) "
-    "ON CONFLICT DO UPDATE SET passages = passages + ?2",
+    ("INSERT INTO terms (term, passages) VALUES (?1, ?2) "
+     "ON CONFLICT DO UPDATE SET passages = passages + ?2"),
     "UPDATE totals SET passages = passages + ?, words = words + ?"};
 
 }  // namespace
