@@ -1,4 +1,4 @@
-// Any bytes as a grammar or a regular expression: an error that a client can read, or a grammar
+// Any bytes as a grammar, a regular expression or a JSON schema: an error that a client can read, or a grammar
 // whose masks agree with what the matcher takes, along a walk that the input chooses too. The first
 // byte chooses which, the next eight the walk.
 #include <cstdint>
@@ -52,8 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   uint64_t seed = 0;
   for (size_t i = 1; i < 9; ++i) seed = seed << 8 | data[i];
   const std::string_view text(reinterpret_cast<const char*>(data) + 9, size - 9);
-  const auto grammar = (data[0] & 1) != 0 ? OutputGrammar::FromRegex(text, vocabulary)
-                                          : OutputGrammar::FromGbnf(text, vocabulary);
+  const auto grammar = data[0] % 3 == 0   ? OutputGrammar::FromRegex(text, vocabulary)
+                       : data[0] % 3 == 1 ? OutputGrammar::FromGbnf(text, vocabulary)
+                                          : OutputGrammar::FromJsonSchema(text, vocabulary);
   if (grammar.ok()) {
     Walk(*grammar, seed);
   } else {

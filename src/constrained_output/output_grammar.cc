@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "constrained_output/automaton.h"
 #include "constrained_output/gbnf.h"
+#include "constrained_output/json_schema.h"
 #include "constrained_output/regex.h"
 
 namespace millrace {
@@ -58,6 +59,18 @@ OutputGrammar::Compiled OutputGrammar::FromRegex(std::string_view pattern, Vocab
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileRegex(pattern));
   return std::shared_ptr<const OutputGrammar>(
       std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+}
+
+OutputGrammar::Compiled OutputGrammar::FromJsonSchema(std::string_view schema,
+                                                      Vocabulary vocabulary) {
+  RETURN_IF_ERROR(CheckSize(schema));
+  ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileJsonSchema(schema));
+  return std::shared_ptr<const OutputGrammar>(
+      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+}
+
+OutputGrammar::Compiled OutputGrammar::FromAnyJsonObject(Vocabulary vocabulary) {
+  return FromJsonSchema(R"({"type": "object"})", std::move(vocabulary));
 }
 
 OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar)

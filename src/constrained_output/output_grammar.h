@@ -37,6 +37,12 @@ class OutputGrammar : public std::enable_shared_from_this<OutputGrammar> {
   // The whole answer matches (regex.h).
   static Compiled FromRegex(std::string_view pattern, Vocabulary vocabulary);
 
+  // The answer is JSON that the schema allows (json_schema.h); an unsupported keyword is an error
+  // that names it.
+  static Compiled FromJsonSchema(std::string_view schema, Vocabulary vocabulary);
+  // Any JSON object.
+  static Compiled FromAnyJsonObject(Vocabulary vocabulary);
+
   OutputGrammar(constrained_internal::Nfa nfa, Vocabulary vocabulary);
   ~OutputGrammar();
 

@@ -57,6 +57,17 @@ inline std::shared_ptr<const OutputGrammar> RegexOf(std::string_view pattern) {
   return grammar.ok() ? *grammar : nullptr;
 }
 
+inline std::shared_ptr<const OutputGrammar> SchemaOf(std::string_view schema) {
+  auto grammar = OutputGrammar::FromJsonSchema(schema, ByteVocabulary());
+  EXPECT_TRUE(grammar.ok()) << schema << ": " << (grammar.ok() ? "" : grammar.error().message);
+  return grammar.ok() ? *grammar : nullptr;
+}
+
+inline std::string SchemaError(std::string_view schema) {
+  const auto grammar = OutputGrammar::FromJsonSchema(schema, ByteVocabulary());
+  return grammar.ok() ? "" : grammar.error().message;
+}
+
 inline std::string GbnfError(std::string_view text) {
   const auto grammar = OutputGrammar::FromGbnf(text, ByteVocabulary());
   return grammar.ok() ? "" : grammar.error().message;
