@@ -63,6 +63,8 @@ Scheduler::Sequence& Scheduler::Insert(RequestId request, int32_t tokens, int32_
   sequence.max_length = max_length;
   if (tree_ != nullptr) sequence.prefix = std::move(prefix);
   sequence.deadline = terms.deadline;
+  sequence.max_chunk =
+      terms.max_chunk > 0 ? std::min(terms.max_chunk, config_.max_chunk) : config_.max_chunk;
   if (terms.deadline) {
     deadlines_.emplace(*terms.deadline, request);
     longest_with_deadline_ = std::max(longest_with_deadline_, max_length);
@@ -158,7 +160,7 @@ void Scheduler::PlanRunning(StepPlan& plan, Room& room) {
 int32_t Scheduler::ChunkOf(const Sequence& sequence, const Room& room) const {
   const int64_t coverable =
       sequence.covered() + int64_t{Obtainable()} * kBlockTokens - sequence.computed;
-  int32_t wanted = std::min({sequence.pending(), config_.max_chunk, room.rows});
+  int32_t wanted = std::min({sequence.pending(), sequence.max_chunk, room.rows});
   if (sequence.pending() > 1 && wanted > room.prefill) {
     wanted = room.prefill;
     // To the end of a block, where that leaves anything.

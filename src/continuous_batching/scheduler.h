@@ -85,6 +85,7 @@ struct Terms {
   std::string client = {};
   int32_t priority = 0;                              // higher ones begin first
   std::optional<TimePoint> deadline = std::nullopt;  // see Overdue
+  int32_t max_chunk = 0;  // prefill tokens in one step, if fewer than the configuration's; 0: those
 };
 
 // Tokens [first, first + count) of a sequence are computed in this step.
@@ -231,6 +232,7 @@ class Scheduler {
     int32_t swapped_tokens = 0;               // that they hold
     std::optional<PrefixTree::Match> forked;  // what it shares, from Fork until it is admitted
     std::optional<TimePoint> deadline;
+    int32_t max_chunk = 0;
     bool charged = false;  // to its client, for its prompt
     bool waited = false;   // for a prefix
     bool held = false;

@@ -10,6 +10,10 @@
 namespace millrace {
 namespace {
 
+// Each row of a scored prompt has logits of the vocabulary's size: so many rows of one request in a
+// step.
+constexpr int32_t kScoredChunk = 64;
+
 // What can be said about a request without looking at the engine's state.
 Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
                     int32_t vocab_size) {
@@ -26,6 +30,9 @@ Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
   }
   for (const Engine::Fork& fork : forks) {
     RETURN_IF_ERROR(Validate(fork.sampling, vocab_size));
+    if (request.score_prompt && fork.sampling.top_logprobs < 0) {
+      return Error{"score_prompt needs top_logprobs of at least 0."};
+    }
   }
   return {};
 }
@@ -58,15 +65,18 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
       .sampler = Sampler(std::move(fork.sampling), vocab_size),
       .sink = std::move(fork.sink),
       .forks = {},
-      .prefix_cache = request.prefix_cache,
+      .prefix_cache = request.prefix_cache && !request.score_prompt,
       .cache_space = std::move(request.cache_space),
       .pin = request.pin,
       .terms = {.client = std::move(request.client),
                 .priority = request.priority,
                 .deadline =
-                    request.time_limit ? std::optional(now + *request.time_limit) : std::nullopt},
+                    request.time_limit ? std::optional(now + *request.time_limit) : std::nullopt,
+                .max_chunk = request.score_prompt ? kScoredChunk : 0},
       .speculate = request.speculate.value_or(default_speculation),
       .explain = request.explain,
+      .score_prompt = request.score_prompt,
+      .prompt_scores = {},
       .arrival = now,
       .first_scheduled = {},
       .first_token = {},

@@ -104,12 +104,15 @@ void Engine::State::Verify(const StepPlan& plan, MatrixView<const float> logits)
   auto slot = slots.begin();
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const Slice& slice = plan.slices[i];
+    LiveRequest& request = live.at(slice.request);
+    const int32_t all_rows = LogitRows(request, slice);
+    CHECK(row + all_rows <= logits.rows);
+    if (WantsScores(request, slice)) ScorePrompt(request, slice, logits.Rows(row, all_rows));
+    const int64_t rows = slice.samples ? 1 + slice.drafted : 0;
+    row += all_rows - rows;
     if (!slice.samples) continue;
     while (slot != slots.end() && slot->slice < i) ++slot;
     const bool has_slot = slot != slots.end() && slot->slice == i;
-    const int64_t rows = 1 + slice.drafted;
-    CHECK(row + rows <= logits.rows);
-    LiveRequest& request = live.at(slice.request);
     outcomes.push_back(
         VerifyOne(request, has_slot ? &*slot : nullptr, logits.Rows(row, rows), now));
     const auto given = static_cast<int32_t>(outcomes.back().tokens.size());

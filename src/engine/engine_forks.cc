@@ -36,6 +36,7 @@ void Engine::State::BeginForks(LiveRequest& parent, MatrixView<const float> row,
     LiveRequest& fork = live.emplace(id, std::move(waiting)).first->second;
     LeaveQueue(fork, *parent.first_scheduled);
     fork.restored = true;
+    fork.prompt_scores = parent.prompt_scores;
     fork.reached = parent.reached;
     fork.timings.cached_tokens = parent.timings.cached_tokens;
     outcomes.push_back(VerifyOne(fork, nullptr, row, now));

@@ -178,7 +178,7 @@ void Engine::State::MakeBatch(const StepPlan& plan) {
         {.tokens = tokens.subspan(static_cast<size_t>(slice.first), static_cast<size_t>(rows)),
          .first_position = slice.first,
          .block_table = scheduler.BlockTable(slice.request),
-         .logit_rows = slice.samples ? 1 + slice.drafted : 0});
+         .logit_rows = LogitRows(live.at(slice.request), slice)});
   }
 }
 
@@ -213,6 +213,9 @@ void Engine::State::Emit() {
                 .tokens = std::move(outcome.tokens),
                 .draft = std::move(outcome.draft),
                 .finish = {}};
+    const LiveRequest& request = *outcome.request;
+    const auto given = static_cast<int32_t>(event.tokens.size());
+    if (given > 0 && request.timings.output_tokens == given) event.prompt = request.prompt_scores;
     if (outcome.finish) {
       event.finish = FinishInfoOf(*outcome.request, *outcome.finish, std::move(outcome.message));
     }

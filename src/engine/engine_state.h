@@ -39,6 +39,8 @@ struct LiveRequest {
   int32_t queued_tokens = 0;  // its part of the queue's
   Speculation speculate = Speculation::kOff;
   bool explain = false;
+  bool score_prompt = false;
+  std::vector<Sampled> prompt_scores;  // of the prompt's tokens from the second on, as far as known
 
   TimePoint arrival{};
   std::optional<TimePoint> first_scheduled;
@@ -75,6 +77,11 @@ struct Engine::State {
   // The message of what the sink threw; nothing where it did not.
   static std::optional<std::string> Call(const EventSink& sink, const Event& event);
   KvMap MapOfKv() const;
+
+  // engine_scores.cc
+  static bool WantsScores(const LiveRequest& request, const Slice& slice);
+  static int32_t LogitRows(const LiveRequest& request, const Slice& slice);
+  static void ScorePrompt(LiveRequest& request, const Slice& slice, MatrixView<const float> logits);
 
   // engine_forks.cc
   void Begin(LiveRequest&& request);  // gives it, or its forks too, to the scheduler

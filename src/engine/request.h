@@ -40,6 +40,10 @@ struct Request {
   // speculation is off uses none.
   std::optional<Speculation> speculate = {};
   bool explain = false;  // its events tell of each draft
+  // Its first event tells what the model said of each prompt token but the first, with the logprobs
+  // that sampling.top_logprobs asks for (at least 0). Then the prefix cache is not used: it keeps
+  // no logits.
+  bool score_prompt = false;
 };
 
 enum class FinishReason {
@@ -92,6 +96,7 @@ struct FinishInfo {
 struct Event {
   RequestId request;
   std::vector<Sampled> tokens;
+  std::vector<Sampled> prompt = {};  // of its tokens but the first, where score_prompt is set
   std::optional<DraftReport> draft;  // where the request asked for it and there was one
   std::optional<FinishInfo>
       finish;  // the last event of a request; every accepted request gets exactly one

@@ -70,6 +70,19 @@ void ParsePrompts(Fields& fields, std::vector<Prompt>& prompts) {
   }
 }
 
+// What stands around the completion: the prompt before it, where it is wanted again, and the text
+// that is to follow.
+void ParseAround(Fields& fields, CompletionRequest& request) {
+  request.options.echo = fields.Bool("echo").value_or(false);
+  request.suffix = fields.String("suffix").value_or("");
+  if (request.options.echo && !request.suffix.empty()) {
+    fields.Fail("echo", "'echo' and 'suffix' exclude each other: leave one out.", "invalid_value");
+  }
+  if (request.options.max_tokens == 0 && !request.options.echo) {
+    fields.Fail("max_tokens", "'max_tokens' may be 0 only with 'echo': true.", "invalid_value");
+  }
+}
+
 }  // namespace
 
 ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, UnknownFields unknown) {
@@ -78,16 +91,13 @@ ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, Unkno
   const Json& json = std::get<Json>(parsed);
   Fields fields(json);
   CompletionRequest request;
-  request.options = ParseOptions(fields);
+  request.options = ParseOptions(fields, 0);
   if (!request.options.max_tokens) request.options.max_tokens = 16;  // OpenAI's default
   ParsePrompts(fields, request.prompts);
   if (request.prompts.size() * static_cast<size_t>(request.options.n) > kMaxPrompts) {
     fields.Fail("prompt", fmt::format("More than {} prompts times n are asked for.", kMaxPrompts));
   }
-  if (fields.Bool("echo").value_or(false)) {
-    fields.Fail("echo", "'echo' is not supported by this server: leave it out.",
-                "unsupported_parameter");
-  }
+  ParseAround(fields, request);
   if (const Json* documents = fields.Find("documents"); documents && !documents->empty()) {
     fields.Fail("documents", "'documents' belong to a chat: use /v1/chat/completions.",
                 "unsupported_parameter");

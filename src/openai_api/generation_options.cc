@@ -86,7 +86,7 @@ void ParseStream(Fields& fields, GenerationOptions& options) {
 
 // Known to the design, not done by this server: ignoring them would give a wrong answer silently.
 void RefuseUnsupported(Fields& fields) {
-  for (const char* name : {"grammar", "suffix", "functions", "function_call"}) {
+  for (const char* name : {"grammar", "functions", "function_call"}) {
     const Json* value = fields.Find(name);
     if (value == nullptr || *value == "" || (value->is_array() && value->empty())) continue;
     fields.Fail(name, fmt::format("'{}' is not supported by this server: leave it out.", name),
@@ -110,7 +110,7 @@ void RefuseUnsupported(Fields& fields) {
 
 }  // namespace
 
-GenerationOptions ParseOptions(Fields& fields) {
+GenerationOptions ParseOptions(Fields& fields, int64_t fewest) {
   GenerationOptions options;
   SamplingParams& sampling = options.sampling;
   const auto set = [&](float& target, const char* name, double low, double high) {
@@ -135,7 +135,7 @@ GenerationOptions ParseOptions(Fields& fields) {
   }
   options.n = static_cast<int>(fields.Int("n", 1, kMaxChoices).value_or(1));
   options.ignore_eos = fields.Bool("ignore_eos").value_or(false);
-  if (const auto max = fields.Int("max_tokens", 1, kMaxInt32)) {
+  if (const auto max = fields.Int("max_tokens", fewest, kMaxInt32)) {
     options.max_tokens = static_cast<int32_t>(*max);
   }
   ParseStop(fields, options);

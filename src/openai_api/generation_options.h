@@ -13,7 +13,8 @@ namespace millrace::openai_internal {
 
 inline constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 
-GenerationOptions ParseOptions(Fields& fields);
+// `fewest`: tokens that may be asked for at least.
+GenerationOptions ParseOptions(Fields& fields, int64_t fewest = 1);
 
 // What a parser returns: the first error of `fields`, in strict mode one for an unknown field, or
 // the value.

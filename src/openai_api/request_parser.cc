@@ -135,6 +135,11 @@ ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unk
     }
     chat["chat_template_kwargs"] = *extra;
   }
+  if (const Json* suffix = fields.Find("suffix");
+      suffix != nullptr && *suffix != "" && !(suffix->is_array() && suffix->empty())) {
+    fields.Fail("suffix", "'suffix' belongs to /v1/completions: leave it out of a chat.",
+                "unsupported_parameter");
+  }
   ParsePassageOptions(fields, chat["messages"], request);
   if (fields.ok()) request.template_json = Dump(chat);
   return Finish(fields, unknown, std::move(request));

@@ -39,12 +39,15 @@ struct GenerationOptions {
   std::string model;             // as the client named it
   SamplingParams sampling = {};  // its seed counts only when has_seed
   bool has_seed = false;
-  std::optional<int32_t> max_tokens;  // absent: to the end of the context (chat), 16 (completions)
+  std::optional<int32_t> max_tokens;  // absent: to the end of the context (chat), 16 (completions);
+                                      // 0: the prompt alone, with echo
   int n = 1;
   std::vector<std::string> stop;
   bool ignore_eos = false;
   bool stream = false;
   bool include_usage = false;
+  bool echo =
+      false;  // the prompt stands before its completion, with logprobs where these are asked
   std::string cache_salt;    // requests with different ones share no cached prefix
   bool prefix_cache = true;  // millrace.prefix_cache
   std::optional<bool> pin;   // millrace.pin: keep the prompt in the prefix cache, or no longer
@@ -71,6 +74,7 @@ using Prompt = std::variant<std::string, std::vector<TokenId>>;
 struct CompletionRequest {
   GenerationOptions options;
   std::vector<Prompt> prompts;  // at least one
+  std::string suffix;           // of the text that is to be filled in; empty: none
 };
 
 struct TokenizeRequest {

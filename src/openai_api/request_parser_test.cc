@@ -185,7 +185,13 @@ TEST(RequestParser, WhatCannotBeDoneIsRefused) {
     EXPECT_EQ(ChatError({{"tool_choice", value}}).param, "tool_choice") << value;
   }
   Completion({{"echo", false}, {"best_of", 1}});
-  EXPECT_EQ(CompletionError({{"echo", true}}).param, "echo");
+  EXPECT_EQ(CompletionError({{"echo", true}, {"suffix", "x"}}).param, "echo");
+  EXPECT_EQ(CompletionError({{"echo", "x"}}).param, "echo");
+  EXPECT_EQ(CompletionError({{"suffix", 1}}).param, "suffix");
+  EXPECT_EQ(CompletionError({{"max_tokens", 0}}).param, "max_tokens");
+  EXPECT_EQ(ChatError({{"max_tokens", 0}}).param, "max_tokens");
+  EXPECT_EQ(Completion({{"max_tokens", 0}, {"echo", true}}).options.max_tokens, 0);
+  EXPECT_EQ(Completion({{"suffix", "end"}}).suffix, "end");
   EXPECT_EQ(CompletionError({{"best_of", 2}}).param, "best_of");
 }
 

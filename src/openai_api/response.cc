@@ -39,8 +39,8 @@ Json CompletionLogprobs(const std::vector<TokenReport>& reports) {
   Json tokens = Json::array(), values = Json::array(), tops = Json::array(), at = Json::array();
   for (const TokenReport& report : reports) {
     tokens.push_back(report.chosen.bytes);
-    values.push_back(Finite(report.chosen.logprob));
-    Json top = Json::object();
+    values.push_back(report.scored ? Json(Finite(report.chosen.logprob)) : Json(nullptr));
+    Json top = report.scored ? Json::object() : Json(nullptr);
     for (const TokenText& token : report.top) top[token.bytes] = Finite(token.logprob);
     tops.push_back(std::move(top));
     at.push_back(report.text_offset);

@@ -38,6 +38,7 @@ struct TokenText {
 struct TokenReport {
   TokenText chosen;
   std::vector<TokenText> top;
+  bool scored = true;       // the first token of a prompt is not: it follows nothing
   int64_t text_offset = 0;  // characters of the choice before this token
 };
 

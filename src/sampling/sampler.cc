@@ -66,6 +66,14 @@ Sampled Sampler::Sample(std::span<const float> logits, int64_t position) {
   return result;
 }
 
+Sampled Sampler::Score(std::span<const float> logits, TokenId token) {
+  CHECK(logits.size() == static_cast<size_t>(vocab_size_) && params_.top_logprobs >= 0);
+  Sampled result;
+  result.token = token;
+  AddLogprobs(logits, result);
+  return result;
+}
+
 // The logits after bias and penalties: `logits` itself where there are none.
 std::span<const float> Sampler::Adjust(std::span<const float> logits) {
   if (params_.logit_bias.empty() && seen_.empty() && output_counts_.empty()) return logits;

@@ -71,6 +71,9 @@ class Sampler {
   // logits [vocab_size] of the token at `position` (the index that the new token will have in the
   // sequence). Changes nothing but scratch: the same call gives the same answer until Observe.
   Sampled Sample(std::span<const float> logits, int64_t position);
+  // What the model's own logits [vocab_size] say of a given token, as Sample reports it for the one
+  // it chooses; changes nothing but scratch. Needs params.top_logprobs >= 0.
+  Sampled Score(std::span<const float> logits, TokenId token);
   // Tells the sampler what was appended (what Sample returned, once it is kept).
   void Observe(TokenId token);
 

@@ -33,48 +33,50 @@ ApiError TooMuchOfKey(const KeyLoad::Limits& limits) {
 
 }  // namespace
 
-Generation::Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                       size_t choices, std::optional<KeyLoad::Ticket> ticket)
+Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad::Ticket> ticket)
     : context_(std::move(context)),
       ticket_(std::move(ticket)),
-      options_(std::move(options)),
-      unfinished_(choices) {
+      options_(std::move(plan.options)),
+      prompt_tokens_(std::move(plan.prompts)),
+      prompt_texts_(std::move(plan.prompt_texts)) {
   const Shared& shared = context_->shared();
-  const char* prefix = endpoint == Endpoint::kChat ? "chatcmpl-" : "cmpl-";
-  head_.endpoint = endpoint;
+  const char* prefix = plan.endpoint == Endpoint::kChat ? "chatcmpl-" : "cmpl-";
+  head_.endpoint = plan.endpoint;
   head_.id = fmt::format("{}{:016x}", prefix, shared.config.random());
   head_.created = std::time(nullptr);
   head_.model = shared.model.id;
   head_.fingerprint = "millrace-" + shared.config.version;
   head_.logprobs = options_.sampling.top_logprobs >= 0;
   head_.include_usage = options_.include_usage;
-  for (size_t i = 0; i < choices; ++i) {
-    choices_.emplace_back(*shared.model.tokenizer, options_.stop);
-    choices_.back().whole.index = static_cast<int>(i);
+  unfinished_ = prompt_tokens_.size() * static_cast<size_t>(options_.n);
+  for (size_t i = 0; i < unfinished_; ++i) {
+    Choice& choice = choices_.emplace_back(*shared.model.tokenizer, options_.stop);
+    choice.whole.index = static_cast<int>(i);
+    // A chat's answer begins afresh; a completion goes on where its prompt ends.
+    if (head_.endpoint == Endpoint::kCompletions)
+      choice.stream.GoOnBehind(prompt_tokens_[PromptOf(choice)]);
   }
-  record_.choices = static_cast<int>(choices);
+  record_.choices = static_cast<int>(unfinished_);
   record_.stream = options_.stream;
   ++context_->generations();
 }
 
 Generation::~Generation() { --context_->generations(); }
 
-void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                       std::vector<std::vector<TokenId>> prompts,
-                       std::shared_ptr<const ReductionReport> reduction) {
-  const size_t choices = prompts.size() * static_cast<size_t>(options.n);
-  context->KeepForRecord(prompts.front());
+void Generation::Start(ContextPointer context, Plan plan) {
+  context->KeepForRecord(plan.prompts.front());
   const ServerConfig& config = context->shared().config;
   const KeyLoad::Limits limits = {config.max_requests_per_key, config.max_tokens_per_key};
   std::optional<KeyLoad::Ticket> ticket;
   if (!context->key().empty()) {
     int64_t tokens = 0;
-    for (const auto& prompt : prompts) tokens += static_cast<int64_t>(prompt.size());
+    for (const auto& prompt : plan.prompts) tokens += static_cast<int64_t>(prompt.size());
     ticket = context->load().TryEnter(context->key(), tokens, limits);
     if (!ticket) return context->Refuse(TooMuchOfKey(limits));
   }
-  auto generation = std::make_shared<Generation>(std::move(context), endpoint, std::move(options),
-                                                 choices, std::move(ticket));
+  auto reduction = std::move(plan.reduction);
+  auto generation =
+      std::make_shared<Generation>(std::move(context), std::move(plan), std::move(ticket));
   if (reduction) generation->TellOfPassages(std::move(reduction));
   // Before Submit, so that a client that has gone already costs nothing. Weak: the callback must
   // not keep it alive.
@@ -84,7 +86,7 @@ void Generation::Start(ContextPointer context, Endpoint endpoint, GenerationOpti
   // Held while submitting: events of the first choices wait, so an answer never starts before all
   // are accepted.
   std::lock_guard lock(generation->mutex_);
-  if (const auto error = generation->Submit(prompts)) {
+  if (const auto error = generation->Submit()) {
     generation->Fail(*error, error->status == 500 ? EndState::kFailed : EndState::kRefused);
   } else if (generation->state_ == State::kRunning && generation->options_.stream) {
     generation->StartStream();
@@ -101,14 +103,15 @@ void Generation::TellOfPassages(std::shared_ptr<const ReductionReport> reduction
   head_.reduction = std::move(reduction);
 }
 
-std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId>>& prompts) {
+std::optional<ApiError> Generation::Submit() {
   const ServedModel& model = context_->shared().model;
   Request request;
   request.sampling = options_.sampling;
   const uint64_t seed =
       options_.has_seed ? options_.sampling.seed : context_->shared().config.random();
   // Without a limit of its own a request runs to the end of the context; the engine cuts it there.
-  request.max_tokens = options_.max_tokens.value_or(std::numeric_limits<int32_t>::max());
+  request.max_tokens =
+      std::max(1, options_.max_tokens.value_or(std::numeric_limits<int32_t>::max()));
   if (!options_.ignore_eos) {
     const auto ends = model.tokenizer->end_of_generation();
     request.stop_tokens.assign(ends.begin(), ends.end());
@@ -117,8 +120,9 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
   request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
   request.speculate = options_.speculate;
   request.explain = options_.explain;
+  request.score_prompt = options_.echo && head_.logprobs;
   if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
-  for (const auto& prompt : prompts) {
+  for (const auto& prompt : prompt_tokens_) {
     prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});
     record_.usage.prompt_tokens += prompts_.back().tokens;
   }
@@ -129,8 +133,8 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
     request.time_limit = std::max(limit - context_->SinceArrival(), Duration(0));
   }
   size_t choice = 0;
-  for (size_t p = 0; p < prompts.size() && state_ == State::kRunning; ++p) {
-    request.prompt = prompts[p];
+  for (size_t p = 0; p < prompt_tokens_.size() && state_ == State::kRunning; ++p) {
+    request.prompt = prompt_tokens_[p];
     std::vector<Engine::Fork> forks;
     for (int n = 0; n < options_.n; ++n) {
       const size_t i = choice + forks.size();
@@ -146,6 +150,7 @@ std::optional<ApiError> Generation::Submit(const std::vector<std::vector<TokenId
       context_->names().Add(id, fmt::format("{}/{}", context_->id(), choice++));
     }
   }
+  if (!request.score_prompt) prompt_tokens_.clear();
   return std::nullopt;
 }
 
@@ -175,9 +180,11 @@ void Generation::OnEvent(size_t index, const Event& event) {
   delta.index = choice.whole.index;
   const int64_t before = choice.output_tokens;
   if (state_ == State::kRunning) {
+    if (options_.echo && !std::exchange(choice.echoed, true)) EchoPrompt(choice, event, delta);
     for (const Sampled& sampled : event.tokens) TakeToken(choice, event, sampled, delta);
   }
-  if (choice.output_tokens > before) Observe(choice, choice.output_tokens - before);
+  if (choice.output_tokens > before || (PromptOnly() && !event.tokens.empty()))
+    Observe(choice, choice.output_tokens - before);
   if (event.finish) TakeFinish(choice, *event.finish, delta);
   if (state_ == State::kOver) return LogOnceAllEnded();
   if (choice.citations) delta.citations = choice.citations->Take(delta.text);
@@ -196,9 +203,25 @@ void Generation::OnEvent(size_t index, const Event& event) {
   if (unfinished_ == 0) Complete();
 }
 
+// The prompt before its completion. The first token has no logprob: it follows nothing.
+void Generation::EchoPrompt(Choice& choice, const Event& event, ChoiceText& delta) {
+  const std::string& text = prompt_texts_[PromptOf(choice)];
+  delta.text += text;
+  if (head_.logprobs) {
+    Sampled unscored;
+    unscored.token = prompt_tokens_[PromptOf(choice)].front();
+    TokenReport first = Report(choice, unscored);
+    first.scored = false;
+    delta.logprobs.push_back(std::move(first));
+    for (const Sampled& sampled : event.prompt) delta.logprobs.push_back(Report(choice, sampled));
+  }
+  choice.characters = CountCharacters(text);
+}
+
 void Generation::TakeToken(Choice& choice, const Event& event, const Sampled& sampled,
                            ChoiceText& delta) {
-  if (choice.stream.stopped()) return;  // computed in the same step, after the stop string
+  if (PromptOnly() || choice.stream.stopped())
+    return;  // computed in the same step, after the stop string
   ++choice.output_tokens;
   delta.text += choice.stream.Append(sampled.token);
   if (head_.logprobs) delta.logprobs.push_back(Report(choice, sampled));
@@ -258,130 +281,8 @@ TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {
   return report;
 }
 
-void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta) {
-  const bool over = state_ == State::kOver;
-  if (!over && !choice.stream.stopped()) delta.text += choice.stream.Finish();
-  choice.done = true;
-  --unfinished_;
-  TakeTimings(choice, finish);
-  const auto ended = [&](Metrics::Ending ending, const char* reason) {
-    context_->metrics().SequenceEnded(ending, finish.timings, context_->SinceArrival());
-    record_.finish_reasons += (record_.finish_reasons.empty() ? "" : ",") + std::string(reason);
-  };
-  if (finish.reason == FinishReason::kError) {
-    ended(Metrics::Ending::kError, "error");
-    Fail(ToApiError({finish.message.empty() ? "The generation failed." : finish.message,
-                     ErrorKind::kInternal}),
-         EndState::kFailed);
-  } else if (choice.stream.stopped() || finish.reason == FinishReason::kStop) {
-    ended(Metrics::Ending::kStop, "stop");
-    delta.finish_reason = "stop";
-  } else if (finish.reason == FinishReason::kLength) {
-    ended(Metrics::Ending::kLength, "length");
-    delta.finish_reason = "length";
-  } else if (finish.reason == FinishReason::kDeadline) {
-    ended(Metrics::Ending::kAbort, "deadline");
-    ApiError error = HttpApiError(504, finish.message);
-    error.code = "deadline_exceeded";
-    Fail(error, EndState::kRefused);
-  } else {
-    ended(Metrics::Ending::kAbort, "abort");
-    Fail(ToApiError({"The server is shutting down and cut this answer.", ErrorKind::kExhausted}),
-         EndState::kCancelled);
-  }
-}
-
-void Generation::TakeTimings(Choice& choice, const FinishInfo& finish) {
-  const RequestTimings& t = finish.timings;
-  Usage& usage = record_.usage;
-  usage.completion_tokens += choice.output_tokens;
-  CountCached(choice, t);
-  usage.computed_tokens += t.computed_tokens;
-  usage.preemptions += t.preemptions;
-  usage.recomputed_tokens += t.recomputed_tokens;
-  usage.recomputed_cost_ms += t.recomputed_tokens * Milliseconds(t.prefill_row);
-  usage.reduction_saved_ms =
-      std::max(usage.reduction_saved_ms,
-               static_cast<double>(usage.dropped_passage_tokens) * Milliseconds(t.prefill_row));
-  usage.drafted_tokens += t.drafted_tokens;
-  usage.accepted_tokens += t.accepted_tokens;
-  usage.speculation_saved_ms += Milliseconds(t.speculation_saved);
-  usage.queued_ms = std::max(usage.queued_ms, Milliseconds(t.queued));
-  usage.prefill_ms = std::max(usage.prefill_ms, Milliseconds(t.prefill));
-  usage.decode_ms = std::max(usage.decode_ms, Milliseconds(t.decode));
-}
-
-// A prompt counts once, however many choices it has, so its cached tokens do, too: those that even
-// the choice that was computed first found.
-void Generation::CountCached(const Choice& choice, const RequestTimings& timings) {
-  PromptCount& prompt = prompts_[PromptOf(choice)];
-  if (prompt.cached && *prompt.cached <= timings.cached_tokens) return;
-  const double saved_ms = timings.cached_tokens * Milliseconds(timings.prefill_row);
-  record_.usage.cached_tokens += timings.cached_tokens - prompt.cached.value_or(0);
-  record_.usage.cached_saved_ms += saved_ms - std::exchange(prompt.cached_saved_ms, saved_ms);
-  prompt.cached = timings.cached_tokens;
-}
-
 size_t Generation::PromptOf(const Choice& choice) const {
   return static_cast<size_t>(choice.whole.index / options_.n);
-}
-
-// The log line is written first: who has the answer finds it counted.
-void Generation::Complete() {
-  End(200, EndState::kCompleted);
-  const Usage& usage = record_.usage;
-  const Responder& responder = context_->responder();
-  if (options_.stream) {
-    if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage));
-    responder.SendEvent("[DONE]");
-    responder.Close({{"x-millrace-savings", SavingsHeader(usage)}});
-  } else {
-    std::vector<ChoiceText> texts;
-    for (Choice& choice : choices_) texts.push_back(std::move(choice.whole));
-    HttpResponse response = JsonResponse(200, WholeResponse(head_, texts, usage));
-    response.headers.push_back({"x-millrace-savings", SavingsHeader(usage)});
-    response.headers.push_back(context_->IdHeader());
-    responder.Send(std::move(response));
-  }
-}
-
-void Generation::Fail(const ApiError& error, EndState end) {
-  if (state_ == State::kOver) return;
-  End(error.status, end);
-  HttpResponse response = context_->ErrorOf(error);
-  response.headers.push_back(context_->IdHeader());
-  const Responder& responder = context_->responder();
-  if (!responder.Send(std::move(response))) {  // the stream is open
-    responder.SendEvent(ToJson(error));
-    responder.Close();
-  }
-}
-
-void Generation::OnDisconnect() {
-  std::lock_guard lock(mutex_);
-  if (state_ == State::kRunning) End(499, EndState::kCancelled);
-}
-
-// The answer is over: nothing more is generated for it.
-void Generation::End(int status, EndState end) {
-  state_ = State::kOver;
-  ticket_.reset();
-  logged_status_ = status;
-  logged_end_ = end;
-  for (Choice& choice : choices_) {
-    if (choice.done) continue;
-    if (choice.request) {
-      context_->shared().model.engine->Cancel(*choice.request);
-    } else {
-      choice.done = true;  // the engine never had it
-      --unfinished_;
-    }
-  }
-  LogOnceAllEnded();
-}
-
-void Generation::LogOnceAllEnded() {
-  if (unfinished_ == 0) context_->Log(logged_status_, logged_end_, record_);
 }
 
 }  // namespace millrace::server_internal

@@ -24,14 +24,17 @@ namespace millrace::server_internal {
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  // `prompts`: token ids, at least one prompt. `reduction`: what became of the passages of a
-  // request that had some.
-  static void Start(ContextPointer context, Endpoint endpoint, GenerationOptions options,
-                    std::vector<std::vector<TokenId>> prompts,
-                    std::shared_ptr<const ReductionReport> reduction = nullptr);
+  struct Plan {
+    Endpoint endpoint = Endpoint::kChat;
+    GenerationOptions options;
+    std::vector<std::vector<TokenId>> prompts;   // at least one
+    std::vector<std::string> prompt_texts = {};  // where the options say echo
+    // What became of the passages of a request that had some.
+    std::shared_ptr<const ReductionReport> reduction = nullptr;
+  };
+  static void Start(ContextPointer context, Plan plan);
 
-  Generation(ContextPointer context, Endpoint endpoint, GenerationOptions options, size_t choices,
-             std::optional<KeyLoad::Ticket> ticket);
+  Generation(ContextPointer context, Plan plan, std::optional<KeyLoad::Ticket> ticket);
   ~Generation();
 
  private:
@@ -45,17 +48,20 @@ class Generation : public std::enable_shared_from_this<Generation> {
     ChoiceText whole;                      // of an answer that is not streamed
     int64_t characters = 0;                // for text_offset
     int64_t output_tokens = 0;
+    bool echoed = false;  // the prompt, where it is wanted
     bool done = false;
   };
   // kOver: the answer is, though the engine may not have said its last word of every choice.
   enum class State { kRunning, kOver };
 
-  std::optional<ApiError> Submit(const std::vector<std::vector<TokenId>>& prompts);
+  std::optional<ApiError> Submit();
   // On the engine's thread: hands the event to a formatter, which calls OnEvent.
   void TakeEvent(size_t index, const Event& event);
   void OnEvent(size_t index, const Event& event);
   void OnDisconnect();
   // The rest with mutex_ held.
+  void EchoPrompt(Choice& choice, const Event& event, ChoiceText& delta);
+  bool PromptOnly() const { return options_.max_tokens == 0; }
   void TakeToken(Choice& choice, const Event& event, const Sampled& sampled, ChoiceText& delta);
   void TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta);
   void TakeTimings(Choice& choice, const FinishInfo& finish);
@@ -74,6 +80,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const ContextPointer context_;
   std::optional<KeyLoad::Ticket> ticket_;  // given back before the answer ends
   const GenerationOptions options_;
+  std::vector<std::vector<TokenId>> prompt_tokens_;  // until they are submitted, or echoed
+  std::vector<std::string> prompt_texts_;
   ResponseHead head_;
   EventQueue events_;
   std::mutex mutex_;

@@ -36,6 +36,36 @@ std::vector<TokenId> EncodePlain(const Tokenizer& tokenizer, std::string_view te
   return ids;
 }
 
+std::vector<TokenId> TokensOf(const Tokenizer& tokenizer, const Prompt& prompt, bool add_bos) {
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return *ids;
+  return EncodePlain(tokenizer, std::get<std::string>(prompt), add_bos, SpecialTokens::kAsText);
+}
+
+// The prompt that asks for what stands between `prompt` and `suffix`.
+ApiResult<std::vector<TokenId>> FillInPrompt(const Tokenizer& tokenizer, const Prompt& prompt,
+                                             const std::string& suffix) {
+  const auto fill = tokenizer.fill_in_the_middle();
+  if (!fill) {
+    ApiError error = HttpApiError(400,
+                                  "This model cannot fill in the middle (its vocabulary has no "
+                                  "tokens for it): leave 'suffix' out.");
+    error.param = "suffix";
+    error.code = "unsupported_parameter";
+    return error;
+  }
+  std::vector<TokenId> tokens;
+  const auto append = [&tokens](const std::vector<TokenId>& more) {
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  };
+  if (tokenizer.adds_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
+  tokens.push_back(fill->prefix);
+  append(TokensOf(tokenizer, prompt, false));
+  tokens.push_back(fill->suffix);
+  append(EncodePlain(tokenizer, suffix, false, SpecialTokens::kAsText));
+  tokens.push_back(fill->middle);
+  return tokens;
+}
+
 // The served model's id or an alias; no name at all means the one model there is.
 std::optional<ApiError> CheckModel(const ServedModel& model, const std::string& name) {
   if (name.empty() || name == model.id ||
@@ -72,8 +102,11 @@ void HandleChat(const ContextPointer& context, const HttpRequest& request) {
   }
   std::vector<std::vector<TokenId>> prompts;
   prompts.push_back(shared.model.tokenizer->Encode(*text, SpecialTokens::kParse));
-  Generation::Start(context, Endpoint::kChat, std::move(chat.options), std::move(prompts),
-                    std::get<std::shared_ptr<const ReductionReport>>(reduction));
+  Generation::Start(context,
+                    {.endpoint = Endpoint::kChat,
+                     .options = std::move(chat.options),
+                     .prompts = std::move(prompts),
+                     .reduction = std::get<std::shared_ptr<const ReductionReport>>(reduction)});
 }
 
 void HandleCompletion(const ContextPointer& context, const HttpRequest& request) {
@@ -84,17 +117,22 @@ void HandleCompletion(const ContextPointer& context, const HttpRequest& request)
   if (const auto error = CheckModel(shared.model, completion.options.model)) {
     return context->Refuse(*error);
   }
-  std::vector<std::vector<TokenId>> prompts;
+  Generation::Plan plan{.endpoint = Endpoint::kCompletions, .options = {}, .prompts = {}};
   for (Prompt& prompt : completion.prompts) {
-    if (auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) {
-      prompts.push_back(std::move(*ids));
-    } else {
-      prompts.push_back(EncodePlain(*shared.model.tokenizer, std::get<std::string>(prompt), true,
-                                    SpecialTokens::kAsText));
+    const Tokenizer& tokenizer = *shared.model.tokenizer;
+    if (!completion.suffix.empty()) {
+      auto filled = FillInPrompt(tokenizer, prompt, completion.suffix);
+      if (const auto* error = std::get_if<ApiError>(&filled)) return context->Refuse(*error);
+      plan.prompts.push_back(std::get<std::vector<TokenId>>(std::move(filled)));
+      continue;
     }
+    plan.prompts.push_back(TokensOf(tokenizer, prompt, true));
+    if (!completion.options.echo) continue;
+    const auto* text = std::get_if<std::string>(&prompt);
+    plan.prompt_texts.push_back(text != nullptr ? *text : tokenizer.Decode(plan.prompts.back()));
   }
-  Generation::Start(context, Endpoint::kCompletions, std::move(completion.options),
-                    std::move(prompts));
+  plan.options = std::move(completion.options);
+  Generation::Start(context, std::move(plan));
 }
 
 void HandleTokenize(const ContextPointer& context, const HttpRequest& request) {

@@ -69,6 +69,10 @@ std::string TextStream::TakeCertain() {
   return certain;
 }
 
+void TextStream::GoOnBehind(std::span<const TokenId> tokens) {
+  for (const TokenId token : tokens) tokenizer_->DecodeNext(token, decode_state_, control_);
+}
+
 std::string TextStream::Append(TokenId token) {
   if (stopped_) return {};
   bytes_ += tokenizer_->DecodeNext(token, decode_state_, control_);

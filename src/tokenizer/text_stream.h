@@ -25,6 +25,8 @@ class TextStream {
   TextStream(const Tokenizer& tokenizer, std::vector<std::string> stop_strings,
              ControlTokens control = ControlTokens::kHide);
 
+  // Before the first Append: the stream goes on behind these tokens, of which it gives nothing.
+  void GoOnBehind(std::span<const TokenId> tokens);
   // The text that became certain with this token (often empty). After stopped() it is always empty.
   std::string Append(TokenId token);
   // What was held back, once no more tokens come: incomplete characters become U+FFFD.

@@ -8,6 +8,7 @@
 #include "gguf/gguf.h"
 #include "tokenizer/byte_pair_encoder.h"
 #include "tokenizer/end_of_generation.h"
+#include "tokenizer/fill_in_the_middle.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/sentencepiece_encoder.h"
 #include "tokenizer/special_token_finder.h"
@@ -32,6 +33,7 @@ struct Tokenizer::Impl {
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
   std::vector<TokenId> end_of_generation;  // sorted
+  std::optional<FillInTheMiddle> fill_in_the_middle;
   bool adds_bos = false;
   bool adds_eos = false;
   bool adds_space_prefix = false;
@@ -193,6 +195,8 @@ Result<Tokenizer> Tokenizer::FromGguf(const GgufFile& file) {
   if (!is_sentencepiece) {
     ASSIGN_OR_RETURN(encoder, BytePairEncoder::FromGguf(file, vocabulary, pretokenizer, unknown));
   }
+  ASSIGN_OR_RETURN(const auto fill_in_the_middle,
+                   tokenizer_internal::FindFillInTheMiddle(read_id, vocabulary));
   const bool default_bos = is_sentencepiece || pretokenizer.adds_bos;
   return Tokenizer(std::unique_ptr<const Impl>(new Impl{
       .vocabulary = std::move(vocabulary),
@@ -202,6 +206,7 @@ Result<Tokenizer> Tokenizer::FromGguf(const GgufFile& file) {
       .bos = bos,
       .eos = eos,
       .end_of_generation = std::move(end_of_generation),
+      .fill_in_the_middle = fill_in_the_middle,
       .adds_bos = bos.has_value() && add_bos.value_or(default_bos),
       .adds_eos = eos.has_value() && add_eos.value_or(false),
       .adds_space_prefix = is_sentencepiece && add_space.value_or(true),
@@ -273,6 +278,9 @@ std::optional<TokenId> Tokenizer::bos() const { return impl_->bos; }
 std::optional<TokenId> Tokenizer::eos() const { return impl_->eos; }
 bool Tokenizer::adds_bos() const { return impl_->adds_bos; }
 bool Tokenizer::adds_eos() const { return impl_->adds_eos; }
+std::optional<FillInTheMiddle> Tokenizer::fill_in_the_middle() const {
+  return impl_->fill_in_the_middle;
+}
 bool Tokenizer::adds_space_prefix() const { return impl_->adds_space_prefix; }
 
 bool Tokenizer::IsControl(TokenId id) const {

@@ -28,6 +28,13 @@ enum class SpecialTokens { kAsText, kParse };
 // Whether decoding shows control tokens as their text or leaves them out.
 enum class ControlTokens { kHide, kShow };
 
+// The tokens that stand before the text so far, before the text that follows, and before what is to
+// be filled in between (Bavarian et al. 2022, "Efficient Training of Language Models to Fill in the
+// Middle", section 3: the order prefix, suffix, middle).
+struct FillInTheMiddle {
+  TokenId prefix, suffix, middle;
+};
+
 class Tokenizer {
  public:
   // Reads `tokenizer.ggml.*`. An unknown model or pre-tokeniser is an error that names it and lists
@@ -66,6 +73,8 @@ class Tokenizer {
   bool IsControl(TokenId id) const;
   bool IsEndOfGeneration(TokenId id) const;  // eos, eot and the well-known end-of-turn tokens
   std::span<const TokenId> end_of_generation() const;
+  // Nothing where the model was not made to fill in.
+  std::optional<FillInTheMiddle> fill_in_the_middle() const;
   // SentencePiece: a space is put before the text.
   bool adds_space_prefix() const;
 
