@@ -24,6 +24,7 @@ std::vector<Member> MembersOf(const RequestRecord& r) {
                                  {"route", r.route},
                                  {"status", int64_t{r.status}},
                                  {"end", std::string(NameOf(r.end))}};
+  if (!r.key.empty()) members.emplace_back("key", r.key);
   if (r.generation) {
     const RequestRecord::GenerationPart& g = *r.generation;
     members.insert(members.end(), {{"finish", g.finish_reasons},

@@ -70,11 +70,14 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   ServerConfig config;
   config.http.address = flags.host;
   config.http.port = flags.port;
-  std::vector<std::string> keys = flags.api_keys;
+  std::vector<ApiKey> keys;
+  for (const std::string& key : flags.api_keys) keys.push_back(MakeApiKey(key));
   if (!flags.api_key_file.empty()) {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(flags.api_key_file));
-    for (std::string& key : ParseKeyFile(text)) keys.push_back(std::move(key));
-    if (keys.empty()) return Error{flags.api_key_file + " holds no API key"};
+    auto parsed = ParseKeyFile(text);
+    if (!parsed.ok()) return Error{flags.api_key_file + ", " + parsed.error().message};
+    if (parsed->empty()) return Error{flags.api_key_file + " holds no API key"};
+    for (ApiKey& key : *parsed) keys.push_back(std::move(key));
   }
   config.keys = ApiKeys(std::move(keys));
   config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
@@ -213,7 +216,8 @@ void AddServeVerb(CommandLine& line) {
   verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();
   verb.Option("--api-key", flags->api_keys, "a key that clients must send; repeatable")
       .Env("MILLRACE_API_KEY");
-  verb.Option("--api-key-file", flags->api_key_file, "a file with one key per line")
+  verb.Option("--api-key-file", flags->api_key_file,
+              "a file with one key per line, or its sha256:HASH, and limits: README")
       .Env("MILLRACE_API_KEY_FILE");
   verb.Switch("--insecure", flags->insecure, "listen beyond loopback without API keys");
   verb.Switch("--strict", flags->strict, "refuse unknown fields in requests");
@@ -230,7 +234,8 @@ void AddServeVerb(CommandLine& line) {
       .Size()
       .Range(int64_t{1}, int64_t{1} << 40);
   verb.Option("--max-requests-per-key", flags->max_requests_per_key,
-              "requests of one API key under way at once; past it 429; 0: no limit")
+              "requests of one API key under way at once, unless the key file says more or less; "
+              "past it 429; 0: no limit")
       .Env("MILLRACE_MAX_REQUESTS_PER_KEY")
       .ShowDefault()
       .Range(int64_t{0}, int64_t{1} << 30);

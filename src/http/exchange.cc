@@ -144,9 +144,10 @@ bool Responder::StartEventStream(std::vector<HttpHeader> headers) const {
   return handle_->exchange->StartStream(std::move(head));
 }
 
-bool Responder::SendEvent(std::string_view data) const {
+bool Responder::SendEvent(std::string_view data, std::string_view name) const {
   std::string event;
-  event.reserve(data.size() + 8);
+  event.reserve(data.size() + name.size() + 16);
+  if (!name.empty()) event.append("event: ").append(name) += '\n';
   while (true) {
     const size_t newline = data.find('\n');
     event += "data: ";

@@ -33,9 +33,9 @@ class Responder {
   // Server-sent events: 200 with text/event-stream and `headers`. False when answered already or
   // the client has gone.
   bool StartEventStream(std::vector<HttpHeader> headers = {}) const;
-  // One event: "data: ..." for each line of `data`. False when the stream is not open or the client
-  // has gone.
-  bool SendEvent(std::string_view data) const;
+  // One event: "data: ..." for each line of `data`, with "event: ..." before them where it has a
+  // name, of one line. False when the stream is not open or the client has gone.
+  bool SendEvent(std::string_view data, std::string_view name = {}) const;
   // A comment line, which clients ignore: keeps proxies from closing a quiet stream.
   bool SendComment(std::string_view text) const;
   // The proper end of the stream. False when it was not open. `trailers` reach those clients that

@@ -2,6 +2,8 @@
 // HTTP status.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -14,8 +16,9 @@ struct ApiError {
   int status = 400;
   std::string message;
   std::string type = "invalid_request_error";
-  std::string param;  // the field at fault; empty: null
-  std::string code;   // "context_length_exceeded", "model_not_found"; empty: null
+  std::string param;                        // the field at fault; empty: null
+  std::optional<int64_t> retry_after = {};  // seconds, where the refusal itself knows
+  std::string code;  // "context_length_exceeded", "model_not_found"; empty: null
 };
 
 // A value, or what to tell the client.

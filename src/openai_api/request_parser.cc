@@ -7,6 +7,7 @@
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/passage_options.h"
+#include "openai_api/translation.h"
 
 namespace millrace {
 namespace {
@@ -116,7 +117,10 @@ void ParseTools(Fields& fields, Json& chat) {
 ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unknown) {
   ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
   if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
+  return openai_internal::ParseChatObject(std::get<Json>(parsed), unknown);
+}
+
+ApiResult<ChatRequest> openai_internal::ParseChatObject(const Json& json, UnknownFields unknown) {
   Fields fields(json);
   ChatRequest request;
   request.options = ParseOptions(fields);

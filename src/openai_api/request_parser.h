@@ -66,6 +66,7 @@ struct ChatRequest {
   std::vector<Passage> documents;
   std::optional<ReductionConfig> reduce;  // millrace.reduce; absent: the server's
   std::string store;     // millrace.store: where passages are searched; empty: nowhere
+  std::string prefill;   // the beginning of the answer: stands behind the rendered template
   std::string question;  // what passages are judged by: the last user's message
 };
 

@@ -4,6 +4,7 @@
 
 #include "openai_api/json_fields.h"
 #include "openai_api/reduction_json.h"
+#include "openai_api/response_json.h"
 
 namespace millrace {
 namespace {
@@ -21,18 +22,7 @@ Json Bytes(const std::string& text) {
 double Finite(float logprob) { return logprob > -9999.0f ? static_cast<double>(logprob) : -9999.0; }
 
 Json ChatLogprobs(const std::vector<TokenReport>& reports) {
-  const auto entry = [](const TokenText& token) {
-    return Json{
-        {"token", token.bytes}, {"logprob", Finite(token.logprob)}, {"bytes", Bytes(token.bytes)}};
-  };
-  Json content = Json::array();
-  for (const TokenReport& report : reports) {
-    Json item = entry(report.chosen);
-    item["top_logprobs"] = Json::array();
-    for (const TokenText& token : report.top) item["top_logprobs"].push_back(entry(token));
-    content.push_back(std::move(item));
-  }
-  return {{"content", std::move(content)}, {"refusal", nullptr}};
+  return {{"content", openai_internal::TokenLogprobs(reports)}, {"refusal", nullptr}};
 }
 
 Json CompletionLogprobs(const std::vector<TokenReport>& reports) {
@@ -65,11 +55,7 @@ Json UsageJson(const ResponseHead& head, const Usage& usage) {
   json["completion_tokens"] = usage.completion_tokens;
   json["total_tokens"] = usage.prompt_tokens + usage.completion_tokens;
   json["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
-  Json& ledger = json["millrace"];
-  for (const auto& [name, value] : LedgerOf(usage)) {
-    std::visit([&, key = std::string(name)](auto number) { ledger[key] = number; }, value);
-  }
-  if (head.reduction) ledger["reduction"] = openai_internal::ReductionJson(*head.reduction);
+  json["millrace"] = openai_internal::LedgerJson(head, usage);
   return json;
 }
 
@@ -101,6 +87,30 @@ Json ModelObject(const ModelEntry& model) {
 }
 
 }  // namespace
+
+openai_internal::Json openai_internal::TokenLogprobs(const std::vector<TokenReport>& reports) {
+  const auto entry = [](const TokenText& token) {
+    return Json{
+        {"token", token.bytes}, {"logprob", Finite(token.logprob)}, {"bytes", Bytes(token.bytes)}};
+  };
+  Json content = Json::array();
+  for (const TokenReport& report : reports) {
+    Json item = entry(report.chosen);
+    item["top_logprobs"] = Json::array();
+    for (const TokenText& token : report.top) item["top_logprobs"].push_back(entry(token));
+    content.push_back(std::move(item));
+  }
+  return content;
+}
+
+openai_internal::Json openai_internal::LedgerJson(const ResponseHead& head, const Usage& usage) {
+  Json ledger;
+  for (const auto& [name, value] : LedgerOf(usage)) {
+    std::visit([&, key = std::string(name)](auto number) { ledger[key] = number; }, value);
+  }
+  if (head.reduction) ledger["reduction"] = ReductionJson(*head.reduction);
+  return ledger;
+}
 
 std::vector<LedgerEntry> LedgerOf(const Usage& u) {
   return {{"queued_ms", u.queued_ms},

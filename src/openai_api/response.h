@@ -47,6 +47,7 @@ struct ChoiceText {
   int index = 0;
   std::string text;
   std::string finish_reason;  // empty: null
+  std::string stop_string;    // that ended it
   std::vector<TokenReport> logprobs;
   std::vector<Citation> citations;  // of the reduction's passages
 };

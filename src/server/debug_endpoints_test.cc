@@ -76,7 +76,7 @@ TEST_F(DebugEndpointsTest, AreOffByDefault) {
 
 TEST_F(DebugEndpointsTest, NeedAKey) {
   ServerConfig config;
-  config.keys = ApiKeys({"secret"});
+  config.keys = ApiKeys::Plain({"secret"});
   StartDebugServer(std::move(config));
   EXPECT_EQ(TestClient(port()).Get("/debug/timeline").status, 401);
   EXPECT_EQ(TestClient(port()).Get("/debug/timeline", "Authorization: Bearer secret\r\n").status,

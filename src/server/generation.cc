@@ -20,14 +20,39 @@ std::string CacheSpace(const std::string& key, const std::string& salt) {
   return key + '\0' + salt;
 }
 
-ApiError TooMuchOfKey(const KeyLoad::Limits& limits) {
-  const auto shown = [](int64_t limit) { return limit > 0 ? std::to_string(limit) : "any number"; };
-  ApiError error = HttpApiError(
-      429, fmt::format("This API key has as much under way as it may (limits: {} requests, {} "
-                       "prompt tokens): try again when one of its requests has ended.",
-                       shown(limits.requests), shown(limits.tokens)));
+KeyLimits LimitsOf(const ApiKey& key, const ServerConfig& config) {
+  KeyLimits limits = key.limits;
+  if (limits.requests == 0) limits.requests = config.max_requests_per_key;
+  if (limits.tokens == 0) limits.tokens = config.max_tokens_per_key;
+  return limits;
+}
+
+ApiError TooMuchOfKey(const KeyLimits& limits, const KeyLoad::Refusal& refusal) {
+  const auto message = [&] {
+    switch (refusal.limit) {
+      case KeyLoad::Limit::kRequests:
+        return fmt::format("{} requests under way, its limit: try again when one has ended",
+                           limits.requests);
+      case KeyLoad::Limit::kTokens:
+        return fmt::format(
+            "under way what its limit of {} prompt tokens allows: try again when a request has "
+            "ended",
+            limits.tokens);
+      case KeyLoad::Limit::kRequestsPerMinute:
+        return fmt::format("used up its {} requests per minute: try again after the Retry-After",
+                           limits.requests_per_minute);
+      case KeyLoad::Limit::kTokensPerMinute:
+        break;
+    }
+    return fmt::format("used up its {} tokens per minute: try again after the Retry-After",
+                       limits.tokens_per_minute);
+  };
+  ApiError error = HttpApiError(429, "This API key has " + message() + ".");
   error.type = "rate_limit_error";
   error.code = "rate_limit_exceeded";
+  if (refusal.retry_after > Duration(0)) {
+    error.retry_after = std::chrono::ceil<std::chrono::seconds>(refusal.retry_after).count();
+  }
   return error;
 }
 
@@ -38,11 +63,11 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
       ticket_(std::move(ticket)),
       options_(std::move(plan.options)),
       prompt_tokens_(std::move(plan.prompts)),
-      prompt_texts_(std::move(plan.prompt_texts)) {
+      prompt_texts_(std::move(plan.prompt_texts)),
+      format_(plan.format ? std::move(plan.format) : MakeCompletionFormat(plan.endpoint)) {
   const Shared& shared = context_->shared();
-  const char* prefix = plan.endpoint == Endpoint::kChat ? "chatcmpl-" : "cmpl-";
   head_.endpoint = plan.endpoint;
-  head_.id = fmt::format("{}{:016x}", prefix, shared.config.random());
+  head_.id = fmt::format("{}{:016x}", format_->IdPrefix(), shared.config.random());
   head_.created = std::time(nullptr);
   head_.model = shared.model.id;
   head_.fingerprint = "millrace-" + shared.config.version;
@@ -65,14 +90,16 @@ Generation::~Generation() { --context_->generations(); }
 
 void Generation::Start(ContextPointer context, Plan plan) {
   context->KeepForRecord(plan.prompts.front());
-  const ServerConfig& config = context->shared().config;
-  const KeyLoad::Limits limits = {config.max_requests_per_key, config.max_tokens_per_key};
   std::optional<KeyLoad::Ticket> ticket;
-  if (!context->key().empty()) {
+  if (const ApiKey* key = context->api_key()) {
     int64_t tokens = 0;
     for (const auto& prompt : plan.prompts) tokens += static_cast<int64_t>(prompt.size());
-    ticket = context->load().TryEnter(context->key(), tokens, limits);
-    if (!ticket) return context->Refuse(TooMuchOfKey(limits));
+    const KeyLimits limits = LimitsOf(*key, context->shared().config);
+    auto entered = context->load().TryEnter(key->id, tokens, limits, context->shared().clock.Now());
+    if (const auto* refusal = std::get_if<KeyLoad::Refusal>(&entered)) {
+      return context->Refuse(TooMuchOfKey(limits, *refusal));
+    }
+    ticket.emplace(std::get<KeyLoad::Ticket>(std::move(entered)));
   }
   auto reduction = std::move(plan.reduction);
   auto generation =
@@ -155,11 +182,13 @@ std::optional<ApiError> Generation::Submit() {
 }
 
 void Generation::StartStream() {
-  if (!context_->responder().StartEventStream({context_->IdHeader()}))
-    return;  // gone: OnDisconnect
-  if (head_.endpoint != Endpoint::kChat) return;
-  for (const Choice& choice : choices_) {
-    context_->responder().SendEvent(RoleChunk(head_, choice.whole.index));
+  if (!context_->responder().StartEventStream(context_->IdHeaders())) return;  // gone: OnDisconnect
+  Send(format_->Begin(head_, choices_.size(), record_.usage));
+}
+
+void Generation::Send(const std::vector<StreamEvent>& events) const {
+  for (const StreamEvent& event : events) {
+    context_->responder().SendEvent(event.data, event.name);
   }
 }
 
@@ -191,11 +220,12 @@ void Generation::OnEvent(size_t index, const Event& event) {
   if (options_.stream) {
     if (event.draft) SendDraft(choice, event);
     if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
-      context_->responder().SendEvent(TextChunk(head_, delta));
+      Send(format_->Delta(head_, delta));
     }
   } else {
     choice.whole.text += delta.text;
     choice.whole.finish_reason = delta.finish_reason;
+    choice.whole.stop_string = delta.stop_string;
     choice.whole.citations.insert(choice.whole.citations.end(), delta.citations.begin(),
                                   delta.citations.end());
     for (TokenReport& report : delta.logprobs) choice.whole.logprobs.push_back(std::move(report));
@@ -263,7 +293,7 @@ void Generation::SendDraft(const Choice& choice, const Event& event) const {
   for (const TokenId token : draft.proposed) step.proposed.push_back(text(token));
   const auto accepted = static_cast<size_t>(draft.accepted);
   if (event.tokens.size() > accepted) step.next = text(event.tokens[accepted].token);
-  context_->responder().SendEvent(DraftChunk(head_, step));
+  Send(format_->Draft(head_, step));
 }
 
 TokenReport Generation::Report(Choice& choice, const Sampled& sampled) const {

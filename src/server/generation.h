@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/request.h"
+#include "openai_api/answer_format.h"
 #include "openai_api/request_parser.h"
 #include "openai_api/response.h"
 #include "server/event_queue.h"
@@ -31,6 +32,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::vector<std::string> prompt_texts = {};  // where the options say echo
     // What became of the passages of a request that had some.
     std::shared_ptr<const ReductionReport> reduction = nullptr;
+    std::unique_ptr<AnswerFormat> format = nullptr;  // none: OpenAI's for the endpoint
   };
   static void Start(ContextPointer context, Plan plan);
 
@@ -69,6 +71,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void Observe(Choice& choice, int64_t new_tokens);
   void TellOfPassages(std::shared_ptr<const ReductionReport> reduction);
   size_t PromptOf(const Choice& choice) const;
+  void Send(const std::vector<StreamEvent>& events) const;
   void SendDraft(const Choice& choice, const Event& event) const;
   TokenReport Report(Choice& choice, const Sampled& sampled) const;
   void StartStream();
@@ -83,6 +86,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<std::vector<TokenId>> prompt_tokens_;  // until they are submitted, or echoed
   std::vector<std::string> prompt_texts_;
   ResponseHead head_;
+  const std::unique_ptr<AnswerFormat> format_;  // from StartStream on with mutex_ held
   EventQueue events_;
   std::mutex mutex_;
   State state_ = State::kRunning;

@@ -25,6 +25,7 @@ void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText
   } else if (!PromptOnly() && (choice.stream.stopped() || finish.reason == FinishReason::kStop)) {
     ended(Metrics::Ending::kStop, "stop");
     delta.finish_reason = "stop";
+    delta.stop_string = choice.stream.stop_string();
   } else if (finish.reason == FinishReason::kLength || finish.reason == FinishReason::kStop) {
     ended(Metrics::Ending::kLength, "length");
     delta.finish_reason = "length";
@@ -77,15 +78,14 @@ void Generation::Complete() {
   const Usage& usage = record_.usage;
   const Responder& responder = context_->responder();
   if (options_.stream) {
-    if (head_.include_usage) responder.SendEvent(UsageChunk(head_, usage));
-    responder.SendEvent("[DONE]");
+    Send(format_->End(head_, usage));
     responder.Close({{"x-millrace-savings", SavingsHeader(usage)}});
   } else {
     std::vector<ChoiceText> texts;
     for (Choice& choice : choices_) texts.push_back(std::move(choice.whole));
-    HttpResponse response = JsonResponse(200, WholeResponse(head_, texts, usage));
+    HttpResponse response = JsonResponse(200, format_->Whole(head_, texts, usage));
     response.headers.push_back({"x-millrace-savings", SavingsHeader(usage)});
-    response.headers.push_back(context_->IdHeader());
+    for (HttpHeader& header : context_->IdHeaders()) response.headers.push_back(std::move(header));
     responder.Send(std::move(response));
   }
 }
@@ -94,10 +94,10 @@ void Generation::Fail(const ApiError& error, EndState end) {
   if (state_ == State::kOver) return;
   End(error.status, end);
   HttpResponse response = context_->ErrorOf(error);
-  response.headers.push_back(context_->IdHeader());
+  for (HttpHeader& header : context_->IdHeaders()) response.headers.push_back(std::move(header));
   const Responder& responder = context_->responder();
   if (!responder.Send(std::move(response))) {  // the stream is open
-    responder.SendEvent(ToJson(error));
+    Send({format_->Failure(head_, error)});
     responder.Close();
   }
 }
@@ -126,7 +126,10 @@ void Generation::End(int status, EndState end) {
 }
 
 void Generation::LogOnceAllEnded() {
-  if (unfinished_ == 0) context_->Log(logged_status_, logged_end_, record_);
+  if (unfinished_ > 0) return;
+  if (const ApiKey* key = context_->api_key())
+    context_->load().Use(key->id, record_.usage.completion_tokens);
+  context_->Log(logged_status_, logged_end_, record_);
 }
 
 }  // namespace millrace::server_internal

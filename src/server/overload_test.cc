@@ -46,7 +46,7 @@ TEST_F(OverloadServerTest, AFullQueueSaysWhenToComeBack) {
 TEST_F(OverloadServerTest, AKeyHasALimitOfItsOwn) {
   max_running_ = 1;
   ServerConfig config;
-  config.keys = ApiKeys({"one", "two"});
+  config.keys = ApiKeys::Plain({"one", "two"});
   config.max_requests_per_key = 1;
   StartServer(std::move(config), milliseconds(2));
   const RequestId running = Occupy();

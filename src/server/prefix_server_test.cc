@@ -64,7 +64,7 @@ TEST_F(PrefixServerTest, ChoicesOfOnePromptCountItOnce) {
 
 TEST_F(PrefixServerTest, KeysAreApart) {
   ServerConfig config;
-  config.keys = ApiKeys({"alice", "bob"});
+  config.keys = ApiKeys::Plain({"alice", "bob"});
   StartServer(std::move(config));
   EXPECT_EQ(CachedTokens(LongText(), "Authorization: Bearer alice\r\n"), 0);
   EXPECT_EQ(CachedTokens(LongText(), "Authorization: Bearer bob\r\n"), 0);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/rng.h"
+#include "openai_api/translated_chat.h"
 
 namespace millrace {
 
@@ -55,17 +56,29 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
     recorded_->route = record_.route;
     recorded_->body = request.body;
   }
-  if (!shared_->config.keys.empty()) {
-    // Without the scheme, which may be written in many ways.
-    const std::string_view sent = request.Header("authorization").value_or("");
-    key_ = sent.substr(std::min(sent.size(), std::string_view("Bearer ").size()));
+  is_messages_ = request.path.rfind("/v1/messages", 0) == 0;
+  api_key_ =
+      shared_->config.keys.Find(request.Header("authorization"), request.Header("x-api-key"));
+  if (api_key_ != nullptr) {
+    key_ = api_key_->id;
+    record_.key = api_key_->name;
   }
+}
+
+std::vector<HttpHeader> RequestContext::IdHeaders() const {
+  std::vector<HttpHeader> headers = {{"x-request-id", record_.id}};
+  if (is_messages_) headers.push_back({"request-id", record_.id});
+  return headers;
 }
 
 RequestContext::~RequestContext() { Log(500, EndState::kFailed); }
 
 HttpResponse RequestContext::ErrorOf(const ApiError& error) const {
-  return ErrorResponse(error, shared_->model.engine->RetryAfter());
+  const Duration wait = error.retry_after ? std::chrono::seconds(*error.retry_after)
+                                          : shared_->model.engine->RetryAfter();
+  HttpResponse response = ErrorResponse(error, wait);
+  if (is_messages_) response.body = MessagesErrorJson(error, record_.id);
+  return response;
 }
 
 void RequestContext::KeepForRecord(const std::vector<TokenId>& prompt) {
@@ -81,7 +94,7 @@ void RequestContext::KeepForRecord(const std::vector<TokenId>& prompt) {
 
 void RequestContext::Reply(HttpResponse response) {
   const int status = response.status;
-  response.headers.push_back(IdHeader());
+  for (HttpHeader& header : IdHeaders()) response.headers.push_back(std::move(header));
   // First the log line: who has the answer finds it counted.
   Log(status, status < 400    ? EndState::kCompleted
               : status < 500  ? EndState::kRefused

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
@@ -63,9 +64,12 @@ class RequestContext {
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
   const std::string& id() const { return record_.id; }
   const Responder& responder() const { return responder_; }
-  // Who asks, for what must be kept apart: the key that was sent; empty on a server without keys.
+  // The key that was sent; none where it is missing or unknown, and on a server without keys.
+  const ApiKey* api_key() const { return api_key_; }
+  // Who asks, for what must be kept apart; empty on a server without keys.
   const std::string& key() const { return key_; }
-  HttpHeader IdHeader() const { return {"x-request-id", record_.id}; }
+  // Of every answer: its id, under the names that clients look for.
+  std::vector<HttpHeader> IdHeaders() const;
 
   // Keeps what is recorded of a generation, where the server records; before Log.
   void KeepForRecord(const std::vector<TokenId>& prompt);
@@ -82,7 +86,9 @@ class RequestContext {
   std::shared_ptr<Shared> shared_;
   Responder responder_;
   RequestRecord record_;
+  const ApiKey* api_key_ = nullptr;
   std::string key_;
+  bool is_messages_ = false;                 // Anthropic's interface, with its shape of errors
   std::optional<RecordedTraffic> recorded_;  // its body from the start
   TimePoint arrival_;
   std::atomic<bool> logged_{false};

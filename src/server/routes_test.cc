@@ -114,13 +114,16 @@ TEST_F(ServerTest, OtherRoutes) {
 
 TEST_F(ServerTest, ApiKeys) {
   ServerConfig config;
-  config.keys = ApiKeys({"secret-one", "secret-two"});
+  config.keys = ApiKeys::Plain({"secret-one", "secret-two"});
   StartServer(std::move(config));
   TestClient client(port());
   EXPECT_EQ(client.Get("/health/live").status, 200);
   EXPECT_EQ(client.Get("/v1/models").status, 401);
   EXPECT_EQ(client.Get("/").status, 401);
   EXPECT_EQ(client.Get("/v1/models", "Authorization: Bearer secret-two\r\n").status, 200);
+  EXPECT_EQ(client.Get("/v1/models", "authorization: bearer secret-two\r\n").status, 200);
+  EXPECT_EQ(client.Get("/v1/models", "x-api-key: secret-one\r\n").status, 200);
+  EXPECT_EQ(client.Get("/v1/models", "x-api-key: secret\r\n").status, 401);
   for (const char* wrong : {"Bearer secret-on", "Bearer secret-one1", "Bearer ", "secret-one",
                             "Bearer secret-onesecret-one"}) {
     EXPECT_EQ(client.Get("/v1/models", std::string("Authorization: ") + wrong + "\r\n").status,
@@ -140,13 +143,6 @@ TEST_F(ServerTest, NeedsKeysWhereOthersCanReachIt) {
     Server open(std::move(config), served);
     EXPECT_FALSE(open.Start().ok());
   }
-}
-
-TEST(ParseKeyFile, LinesAndComments) {
-  EXPECT_EQ(ParseKeyFile("# keys\none\n\ntwo \r\n"), (std::vector<std::string>{"one", "two"}));
-  EXPECT_TRUE(IsLoopback("127.0.0.1"));
-  EXPECT_TRUE(IsLoopback("::1"));
-  EXPECT_FALSE(IsLoopback("0.0.0.0"));
 }
 
 }  // namespace

@@ -9,10 +9,9 @@
 
 #include "http/router.h"
 #include "server/debug_endpoints.h"
-#include "server/generation.h"
-#include "server/reduction.h"
 #include "server/request_context.h"
 #include "server/store_routes.h"
+#include "server/text_endpoints.h"
 #include "server/worker_pool.h"
 
 namespace millrace {
@@ -28,112 +27,6 @@ constexpr char kFrontPage[] =
     "<h1>Millrace</h1><p>An LLM inference server that speaks the OpenAI API: point a client at "
     "<code>/v1</code>. <a href=\"/v1/models\">Models</a>, <a href=\"/version\">version</a>, "
     "<a href=\"/health/ready\">health</a>.</p>";
-
-std::vector<TokenId> EncodePlain(const Tokenizer& tokenizer, std::string_view text, bool add_bos,
-                                 SpecialTokens special) {
-  std::vector<TokenId> ids = tokenizer.Encode(text, special);
-  if (add_bos && tokenizer.adds_bos() && tokenizer.bos()) ids.insert(ids.begin(), *tokenizer.bos());
-  return ids;
-}
-
-std::vector<TokenId> TokensOf(const Tokenizer& tokenizer, const Prompt& prompt, bool add_bos) {
-  if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return *ids;
-  return EncodePlain(tokenizer, std::get<std::string>(prompt), add_bos, SpecialTokens::kAsText);
-}
-
-// The prompt that asks for what stands between `prompt` and `suffix`.
-ApiResult<std::vector<TokenId>> FillInPrompt(const Tokenizer& tokenizer, const Prompt& prompt,
-                                             const std::string& suffix) {
-  const auto fill = tokenizer.fill_in_the_middle();
-  if (!fill) {
-    ApiError error = HttpApiError(400,
-                                  "This model cannot fill in the middle (its vocabulary has no "
-                                  "tokens for it): leave 'suffix' out.");
-    error.param = "suffix";
-    error.code = "unsupported_parameter";
-    return error;
-  }
-  std::vector<TokenId> tokens;
-  const auto append = [&tokens](const std::vector<TokenId>& more) {
-    tokens.insert(tokens.end(), more.begin(), more.end());
-  };
-  if (tokenizer.adds_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
-  tokens.push_back(fill->prefix);
-  append(TokensOf(tokenizer, prompt, false));
-  tokens.push_back(fill->suffix);
-  append(EncodePlain(tokenizer, suffix, false, SpecialTokens::kAsText));
-  tokens.push_back(fill->middle);
-  return tokens;
-}
-
-// The served model's id or an alias; no name at all means the one model there is.
-std::optional<ApiError> CheckModel(const ServedModel& model, const std::string& name) {
-  if (name.empty() || name == model.id ||
-      std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end()) {
-    return std::nullopt;
-  }
-  ApiError error = HttpApiError(404, "The model '" + name.substr(0, 200) +
-                                         "' does not exist here; served is '" + model.id + "'.");
-  error.param = "model";
-  error.code = "model_not_found";
-  return error;
-}
-
-void HandleChat(const ContextPointer& context, const HttpRequest& request) {
-  const Shared& shared = context->shared();
-  auto parsed = ParseChatRequest(request.body, shared.config.unknown_fields);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
-  auto& chat = std::get<ChatRequest>(parsed);
-  if (const auto error = CheckModel(shared.model, chat.options.model)) {
-    return context->Refuse(*error);
-  }
-  if (!shared.model.render_chat) {
-    return context->Refuse(
-        HttpApiError(400, "The model has no chat template: use /v1/completions instead."));
-  }
-  const auto reduction = ReducePassages(context, chat);
-  if (const auto* error = std::get_if<ApiError>(&reduction)) return context->Refuse(*error);
-  const Result<std::string> text = shared.model.render_chat(chat.template_json);
-  if (!text.ok()) {
-    ApiError error = ToApiError(text.error());
-    error.code.clear();
-    error.param = "messages";
-    return context->Refuse(error);
-  }
-  std::vector<std::vector<TokenId>> prompts;
-  prompts.push_back(shared.model.tokenizer->Encode(*text, SpecialTokens::kParse));
-  Generation::Start(context,
-                    {.endpoint = Endpoint::kChat,
-                     .options = std::move(chat.options),
-                     .prompts = std::move(prompts),
-                     .reduction = std::get<std::shared_ptr<const ReductionReport>>(reduction)});
-}
-
-void HandleCompletion(const ContextPointer& context, const HttpRequest& request) {
-  const Shared& shared = context->shared();
-  auto parsed = ParseCompletionRequest(request.body, shared.config.unknown_fields);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
-  auto& completion = std::get<CompletionRequest>(parsed);
-  if (const auto error = CheckModel(shared.model, completion.options.model)) {
-    return context->Refuse(*error);
-  }
-  Generation::Plan plan{.endpoint = Endpoint::kCompletions, .options = {}, .prompts = {}};
-  for (Prompt& prompt : completion.prompts) {
-    const Tokenizer& tokenizer = *shared.model.tokenizer;
-    if (!completion.suffix.empty()) {
-      auto filled = FillInPrompt(tokenizer, prompt, completion.suffix);
-      if (const auto* error = std::get_if<ApiError>(&filled)) return context->Refuse(*error);
-      plan.prompts.push_back(std::get<std::vector<TokenId>>(std::move(filled)));
-      continue;
-    }
-    plan.prompts.push_back(TokensOf(tokenizer, prompt, true));
-    if (!completion.options.echo) continue;
-    const auto* text = std::get_if<std::string>(&prompt);
-    plan.prompt_texts.push_back(text != nullptr ? *text : tokenizer.Decode(plan.prompts.back()));
-  }
-  plan.options = std::move(completion.options);
-  Generation::Start(context, std::move(plan));
-}
 
 void HandleTokenize(const ContextPointer& context, const HttpRequest& request) {
   const auto parsed = ParseTokenizeRequest(request.body);
@@ -240,10 +133,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     return [this, work = std::move(work), access, thread](HttpRequest request,
                                                           Responder responder) {
       auto context = std::make_shared<RequestContext>(shared, request, std::move(responder));
-      if (access == Access::kKeys && !shared->config.keys.Allows(request.Header("authorization"))) {
+      if (access == Access::kKeys && !shared->config.keys.empty() &&
+          context->api_key() == nullptr) {
         ApiError error = HttpApiError(401,
                                       "The API key is missing or wrong: send the header "
-                                      "'Authorization: Bearer KEY'.");
+                                      "'Authorization: Bearer KEY' (or 'x-api-key: KEY').");
         error.code = "invalid_api_key";
         return context->Refuse(error);
       }
@@ -298,6 +192,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     for (const char* method : {"GET", "POST", "DELETE"}) {
       add(method, "/v1/vector_stores/*", HandleStore, Access::kKeys, Thread::kWorker);
     }
+    add("POST", "/v1/responses", HandleResponses, Access::kKeys, Thread::kWorkerIfRoom);
+    add("POST", "/v1/messages", HandleMessages, Access::kKeys, Thread::kWorkerIfRoom);
+    add("POST", "/v1/messages/count_tokens", HandleCountTokens, Access::kKeys, Thread::kWorker);
     add("POST", "/tokenize", HandleTokenize, Access::kKeys, Thread::kWorker);
     add("POST", "/detokenize", HandleDetokenize, Access::kKeys, Thread::kWorker);
     return router;

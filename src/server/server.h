@@ -33,6 +33,7 @@ std::string_view NameOf(EndState state);  // "completed", "refused", "cancelled"
 // One line of the request log.
 struct RequestRecord {
   std::string id;     // the x-request-id header
+  std::string key;    // the name of the API key; empty: none
   std::string route;  // "POST /v1/chat/completions"
   int status = 0;     // 499: the client left before an answer
   EndState end = EndState::kCompleted;
@@ -68,7 +69,8 @@ struct ServerConfig {
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   int workers = 2;
   size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
-  // Generations of one API key under way at once; past it 429. 0: no limit; none without keys.
+  // Of keys without such a limit of their own: generations under way at once; past it 429. 0: no
+  // limit; none without keys.
   int64_t max_requests_per_key = 0;
   // And their prompt tokens, unless one request alone has more; the same.
   int64_t max_tokens_per_key = 0;

@@ -1,0 +1,220 @@
+// /v1/messages -> a chat.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "openai_api/translated_chat.h"
+#include "openai_api/translation.h"
+
+namespace millrace {
+namespace {
+
+using namespace openai_internal;
+
+enum class MaxTokens { kRequired, kOptional };
+
+bool Has(const Json& block, const char* type) { return MemberOf(block, "type") == type; }
+
+// The answer to a tool call is a message of its own in a chat.
+void TakeToolResult(Fields& fields, const std::string& where, const Json& block, Json& messages) {
+  if (!IsText(block, "tool_use_id")) {
+    return fields.Fail(where + ".tool_use_id",
+                       fmt::format("'{}.tool_use_id' must be a string.", where),
+                       "missing_required_parameter");
+  }
+  const Json& content = MemberOf(block, "content");
+  Json message = ChatMessage(
+      "tool", content.is_null() ? "" : TextOf(fields, where + ".content", content, {"text"}));
+  message["tool_call_id"] = block["tool_use_id"];
+  messages.push_back(std::move(message));
+}
+
+void TakeToolUse(Fields& fields, const std::string& where, const Json& block, Json& messages) {
+  if (!IsText(block, "id") || !IsText(block, "name") || !MemberOf(block, "input").is_object()) {
+    return fields.Fail(where,
+                       fmt::format("'{}' must have an id, a name and an object 'input'.", where),
+                       "invalid_type");
+  }
+  AddToolCall(messages, block["id"], block["name"], Dump(block["input"]));
+}
+
+// Text blocks that stand together become one message.
+void TakeBlocks(Fields& fields, const std::string& where, const std::string& role,
+                const Json& content, Json& messages) {
+  bool open = false;  // the last message is this one's text
+  for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
+    const Json& block = content[i];
+    const std::string at = fmt::format("{}[{}]", where, i);
+    if (Has(block, "text") && IsText(block, "text")) {
+      if (!open) messages.push_back(ChatMessage(role, ""));
+      Json& text = messages.back()["content"];
+      text = text.get<std::string>() + block["text"].get<std::string>();
+      open = true;
+    } else if (Has(block, "tool_result") && role == "user") {
+      TakeToolResult(fields, at, block, messages);
+      open = false;
+    } else if (Has(block, "tool_use") && role == "assistant") {
+      TakeToolUse(fields, at, block, messages);
+      open = true;
+    } else if (!(Has(block, "thinking") || Has(block, "redacted_thinking")) ||
+               role != "assistant") {
+      // (Thinking of an answer before: templates leave it out, too.)
+      fields.Fail(at,
+                  fmt::format("'{}' must be a block of type text, or tool_result of the user's, or "
+                              "tool_use or thinking of the assistant's: this server takes text "
+                              "only.",
+                              at),
+                  "unsupported_parameter");
+    }
+  }
+}
+
+Json TurnMessages(Fields& fields) {
+  Json messages = Json::array();
+  if (const Json* system = fields.Find("system")) {
+    messages.push_back(ChatMessage("system", TextOf(fields, "system", *system, {"text"})));
+  }
+  const Json* turns = fields.Find("messages");
+  if (turns == nullptr || !turns->is_array() || turns->empty()) {
+    fields.Fail("messages", "'messages' must be an array of at least one message.",
+                turns == nullptr ? "missing_required_parameter" : "invalid_type");
+    return messages;
+  }
+  for (size_t i = 0; i < turns->size() && fields.ok(); ++i) {
+    const Json& turn = (*turns)[i];
+    const std::string where = fmt::format("messages[{}]", i);
+    const Json& role = MemberOf(turn, "role");
+    if (role != "user" && role != "assistant") {
+      fields.Fail(where + ".role",
+                  fmt::format("'{}.role' must be user or assistant; the system prompt is the field "
+                              "'system'.",
+                              where),
+                  "invalid_value");
+      break;
+    }
+    const Json& content = MemberOf(turn, "content");
+    if (content.is_array() && !content.empty()) {
+      TakeBlocks(fields, where + ".content", role, content, messages);
+    } else {
+      messages.push_back(ChatMessage(role.get<std::string>(),
+                                     TextOf(fields, where + ".content", content, {"text"})));
+    }
+  }
+  return messages;
+}
+
+void TakeMessageTools(Fields& fields, Json& chat) {
+  if (const Json* tools = fields.Find("tools")) {
+    if (!tools->is_array())
+      return fields.Fail("tools", "'tools' must be an array.", "invalid_type");
+    chat["tools"] = Json::array();
+    for (size_t i = 0; i < tools->size(); ++i) {
+      const Json& tool = (*tools)[i];
+      const std::string where = fmt::format("tools[{}]", i);
+      const Json& type = MemberOf(tool, "type");
+      if (!IsText(tool, "name") || (!type.is_null() && type != "custom")) {
+        return fields.Fail(where,
+                           fmt::format("'{}' must have a name and an input_schema: this server has "
+                                       "no tools of its own.",
+                                       where),
+                           "unsupported_parameter");
+      }
+      chat["tools"].push_back(FunctionTool(tool["name"], MemberOf(tool, "description"),
+                                           MemberOf(tool, "input_schema"), nullptr));
+    }
+  }
+  const Json* choice = fields.Find("tool_choice");
+  if (choice == nullptr) return;
+  if (Has(*choice, "auto") || Has(*choice, "none")) {
+    chat["tool_choice"] = (*choice)["type"];
+  } else if (Has(*choice, "any")) {
+    chat["tool_choice"] = "required";
+  } else if (Has(*choice, "tool") && IsText(*choice, "name")) {
+    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", (*choice)["name"]}}}};
+  } else {
+    fields.Fail("tool_choice",
+                "'tool_choice' must be of type auto, any, none, or tool with a name.",
+                "invalid_value");
+  }
+}
+
+void TakeStopSequences(Fields& fields, Json& chat) {
+  const Json* stops = fields.Find("stop_sequences");
+  if (stops == nullptr) return;
+  const auto wrong = [](const Json& stop) {
+    return !stop.is_string() || stop.get_ref<const std::string&>().empty();
+  };
+  if (!stops->is_array() || stops->size() > kMaxStopStrings ||
+      std::any_of(stops->begin(), stops->end(), wrong)) {
+    return fields.Fail("stop_sequences",
+                       fmt::format("'stop_sequences' must be an array of up to {} strings, none of "
+                                   "them empty.",
+                                   kMaxStopStrings),
+                       "invalid_value");
+  }
+  chat["stop"] = *stops;
+}
+
+// {"type": "enabled"} or "disabled" is what templates of models that think call enable_thinking.
+void TakeThinking(Fields& fields, Json& chat) {
+  const Json* thinking = fields.Find("thinking");
+  if (thinking == nullptr) return;
+  if (!Has(*thinking, "enabled") && !Has(*thinking, "disabled") && !Has(*thinking, "adaptive")) {
+    return fields.Fail("thinking", "'thinking' must be of type enabled, disabled or adaptive.",
+                       "invalid_value");
+  }
+  if (!Has(*thinking, "adaptive"))
+    chat["chat_template_kwargs"]["enable_thinking"] = Has(*thinking, "enabled");
+}
+
+ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
+                                  MaxTokens max_tokens) {
+  ApiResult<Json> parsed = ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  Json chat = FieldsBut(json, {"system", "messages", "stop_sequences", "stop", "tools",
+                               "tool_choice", "thinking", "metadata", "service_tier", "max_tokens",
+                               "max_completion_tokens", "n", "stream_options", "container"});
+  chat["messages"] = TurnMessages(fields);
+  const auto most = fields.Int("max_tokens", 1, INT32_MAX);
+  if (most) {
+    chat["max_tokens"] = *most;
+  } else if (max_tokens == MaxTokens::kRequired) {
+    fields.Fail("max_tokens", "'max_tokens' is missing: say how many tokens the answer may have.",
+                "missing_required_parameter");
+  }
+  TakeMessageTools(fields, chat);
+  TakeStopSequences(fields, chat);
+  TakeThinking(fields, chat);
+  std::string prefill;
+  if (fields.ok() && chat["messages"].back()["role"] == "assistant" &&
+      !chat["messages"].back().contains("tool_calls")) {
+    prefill = chat["messages"].back()["content"];
+    chat["messages"].erase(chat["messages"].size() - 1);
+    if (chat["messages"].empty()) {
+      fields.Fail("messages", "'messages' must hold a message of the user's.", "invalid_value");
+    }
+  }
+  if (!fields.ok()) return fields.error();
+  ApiResult<ChatRequest> request = ParseChatObject(chat, unknown);
+  if (auto* translated = std::get_if<ChatRequest>(&request)) translated->prefill = prefill;
+  return request;
+}
+
+}  // namespace
+
+ApiResult<TranslatedChat> ParseMessagesRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<ChatRequest> request = ParseTurns(body, unknown, MaxTokens::kRequired);
+  if (auto* error = std::get_if<ApiError>(&request)) return *error;
+  return TranslatedChat{std::get<ChatRequest>(std::move(request)), MakeMessagesFormat()};
+}
+
+ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFields unknown) {
+  return ParseTurns(body, unknown, MaxTokens::kOptional);
+}
+
+}  // namespace millrace

@@ -1,0 +1,87 @@
+#include "openai_api/translation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::openai_internal {
+
+Json FieldsBut(const Json& json, std::initializer_list<std::string_view> names) {
+  Json rest = Json::object();
+  for (const auto& [name, value] : json.items()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) rest[name] = value;
+  }
+  return rest;
+}
+
+const Json& MemberOf(const Json& object, std::string_view name) {
+  static const Json kNull;
+  if (!object.is_object()) return kNull;
+  const auto found = object.find(std::string(name));
+  return found == object.end() ? kNull : *found;
+}
+
+bool IsText(const Json& object, std::string_view name) {
+  return MemberOf(object, name).is_string();
+}
+
+std::string TextOf(Fields& fields, const std::string& where, const Json& content,
+                   std::initializer_list<std::string_view> types) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    fields.Fail(where, fmt::format("'{}' must be a string or an array of parts.", where),
+                content.is_null() ? "missing_required_parameter" : "invalid_type");
+    return {};
+  }
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    const Json& part = content[i];
+    const bool known =
+        IsText(part, "type") && std::find(types.begin(), types.end(), part["type"]) != types.end();
+    if (!known || !IsText(part, "text")) {
+      fields.Fail(fmt::format("{}[{}]", where, i),
+                  fmt::format("'{}[{}]' must be a part {{\"type\": \"{}\", \"text\": ...}}: this "
+                              "server takes text only.",
+                              where, i, *types.begin()),
+                  "unsupported_parameter");
+      return {};
+    }
+    text += part["text"].get<std::string>();
+  }
+  return text;
+}
+
+Json ChatMessage(std::string_view role, Json content) {
+  Json message;
+  message["role"] = std::string(role);
+  message["content"] = std::move(content);
+  return message;
+}
+
+void AddToolCall(Json& messages, const std::string& id, const std::string& name,
+                 const std::string& arguments) {
+  if (messages.empty() || messages.back()["role"] != "assistant") {
+    messages.push_back(ChatMessage("assistant", ""));
+  }
+  Json call;
+  call["id"] = id;
+  call["type"] = "function";
+  call["function"] = {{"name", name}, {"arguments", arguments}};
+  messages.back()["tool_calls"].push_back(std::move(call));
+}
+
+Json FunctionTool(const Json& name, const Json& description, const Json& parameters,
+                  const Json& strict) {
+  Json function;
+  function["name"] = name;
+  if (!description.is_null()) function["description"] = description;
+  if (!parameters.is_null()) function["parameters"] = parameters;
+  if (!strict.is_null()) function["strict"] = strict;
+  Json tool;
+  tool["type"] = "function";
+  tool["function"] = std::move(function);
+  return tool;
+}
+
+}  // namespace millrace::openai_internal

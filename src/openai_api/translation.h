@@ -1,0 +1,42 @@
+// What the translations of /v1/responses and /v1/messages into a chat share. Internal to
+// openai_api/.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "openai_api/answer_format.h"
+#include "openai_api/json_fields.h"
+#include "openai_api/request_parser.h"
+
+namespace millrace::openai_internal {
+
+// As ParseChatRequest, of a body that has been read.
+ApiResult<ChatRequest> ParseChatObject(const Json& json, UnknownFields unknown);
+
+// Responses and messages: an answer has one choice. `echo`: the fields of a response that repeat
+// the request's.
+std::unique_ptr<AnswerFormat> MakeResponsesFormat(Json echo);
+std::unique_ptr<AnswerFormat> MakeMessagesFormat();
+
+// All fields of `json` but those named.
+Json FieldsBut(const Json& json, std::initializer_list<std::string_view> names);
+// The text of content that is a string or an array of parts of one of `types`, each with a "text".
+// Nothing, and `fields` fails, for anything else.
+std::string TextOf(Fields& fields, const std::string& where, const Json& content,
+                   std::initializer_list<std::string_view> types);
+Json ChatMessage(std::string_view role, Json content);
+// Appends to the last message, if that is the assistant's, or begins one.
+void AddToolCall(Json& messages, const std::string& id, const std::string& name,
+                 const std::string& arguments);
+// {"type": "function", "function": {"name", "description", "parameters", "strict"}}; nulls are left
+// out.
+Json FunctionTool(const Json& name, const Json& description, const Json& parameters,
+                  const Json& strict);
+// The member of an object, or null.
+const Json& MemberOf(const Json& object, std::string_view name);
+bool IsText(const Json& object, std::string_view name);  // it has a string of that name
+
+}  // namespace millrace::openai_internal
