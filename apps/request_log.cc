@@ -24,6 +24,10 @@ std::vector<Member> MembersOf(const RequestRecord& r) {
                                  {"route", r.route},
                                  {"status", int64_t{r.status}},
                                  {"end", std::string(NameOf(r.end))}};
+  if (!r.trace_id.empty()) {
+    members.emplace_back("trace_id", r.trace_id);
+    members.emplace_back("parent_span_id", r.parent_span_id);
+  }
   if (!r.key.empty()) members.emplace_back("key", r.key);
   if (r.generation) {
     const RequestRecord::GenerationPart& g = *r.generation;

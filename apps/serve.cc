@@ -1,7 +1,9 @@
 // millrace serve MODEL: the OpenAI API over HTTP, until SIGTERM or SIGINT.
 #include <pthread.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -30,6 +32,8 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   uint16_t port = 8080;
   std::vector<std::string> api_keys;
+  std::vector<std::string> cors_origins;
+  int32_t max_connections = 4096;
   std::string api_key_file;
   bool insecure = false;
   bool strict = false;
@@ -70,6 +74,8 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   ServerConfig config;
   config.http.address = flags.host;
   config.http.port = flags.port;
+  config.http.allowed_origins = flags.cors_origins;
+  config.http.max_connections = static_cast<size_t>(flags.max_connections);
   std::vector<ApiKey> keys;
   for (const std::string& key : flags.api_keys) keys.push_back(MakeApiKey(key));
   if (!flags.api_key_file.empty()) {
@@ -151,6 +157,22 @@ void LogDiskTier(const Engine& engine, const ModelFlags& flags) {
       Milliseconds(stats.disk_block_compute));
 }
 
+// Each connection is an open file, and so is each store: many systems allow 1,024 unless asked.
+void AllowFiles(int64_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t needed = static_cast<rlim_t>(wanted) + 256;
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = std::min(needed, limit.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (limit.rlim_cur < needed) {
+    spdlog::warn(
+        "this process may open {} files, fewer than --max-connections {} needs: see ulimit",
+        limit.rlim_cur, wanted);
+  }
+}
+
 Status Serve(const ServeFlags& flags) {
   SetUpLog(LogFormatOf(flags), flags.log_level);
   // Blocked before any thread starts, so that every thread inherits it and only sigwait takes them.
@@ -160,6 +182,7 @@ Status Serve(const ServeFlags& flags) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  AllowFiles(flags.max_connections);
 
   ASSIGN_OR_RETURN(ServerConfig config, MakeConfig(flags));
   if (!flags.record.empty()) {
@@ -219,6 +242,15 @@ void AddServeVerb(CommandLine& line) {
   verb.Option("--api-key-file", flags->api_key_file,
               "a file with one key per line, or its sha256:HASH, and limits: README")
       .Env("MILLRACE_API_KEY_FILE");
+  verb.Option("--cors-origin", flags->cors_origins,
+              "a web page's origin, such as https://app.example, whose scripts may use the server; "
+              "* for any; repeatable")
+      .Env("MILLRACE_CORS_ORIGIN");
+  verb.Option("--max-connections", flags->max_connections,
+              "open connections; past it 503 and close")
+      .Env("MILLRACE_MAX_CONNECTIONS")
+      .ShowDefault()
+      .Range(1, 1 << 20);
   verb.Switch("--insecure", flags->insecure, "listen beyond loopback without API keys");
   verb.Switch("--strict", flags->strict, "refuse unknown fields in requests");
   verb.Option("--served-model-name", flags->served_names,

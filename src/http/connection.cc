@@ -1,5 +1,6 @@
 #include "http/connection.h"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -229,6 +230,8 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   parser.body_limit(config.max_body_bytes);
   SetDeadline(config.header_time);
   keep_alive_ = is_head_ = stream_started_ = false;
+  origin_.clear();
+  preflight_headers_.clear();
   version_11_ = true;
   if (const error_code error = co_await ReadHeader(parser)) {
     const Refusal refusal =
@@ -238,6 +241,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   }
   version_11_ = parser.get().version() >= 11;
   is_head_ = parser.get().method() == boost::beast::http::verb::head;
+  TakeOrigin(parser);
   const std::optional<Refusal> header_refusal = CheckHeader(parser);
   if (header_refusal) {
     co_await Refuse(*header_refusal);
@@ -266,6 +270,20 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   keep_alive_ = parser.get().keep_alive();
   takes_trailers_ = ListContains(parser.get()[boost::beast::http::field::te], "trailers");
   co_return ToRequest(parser);
+}
+
+void Connection::TakeOrigin(const Parser& parser) {
+  namespace http = boost::beast::http;
+  const auto& message = parser.get();
+  const std::string origin(message[http::field::origin]);
+  const auto& allowed = shared_->config.allowed_origins;
+  const auto matches = [&origin](const std::string& one) { return one == "*" || one == origin; };
+  if (origin.empty() || std::none_of(allowed.begin(), allowed.end(), matches)) return;
+  origin_ = origin;
+  if (message.method() != http::verb::options) return;
+  if (message[http::field::access_control_request_method].empty()) return;
+  preflight_headers_ = std::string(message[http::field::access_control_request_headers]);
+  if (preflight_headers_.empty()) preflight_headers_ = "Content-Type";
 }
 
 std::optional<Connection::Refusal> Connection::CheckHeader(const Parser& parser) const {

@@ -99,6 +99,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<void> WaitForWake();
   std::string Trailers(const Exchange::Output& output) const;
   std::string Head(const HttpResponse& response, std::optional<size_t> content_length) const;
+  std::string CorsFields() const;
+  void TakeOrigin(const Parser& parser);
 
   void StartWatching();  // for a client that goes away while its answer is made
   asio::awaitable<void> StopWatching();
@@ -130,6 +132,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool version_11_ = true;
   bool stream_started_ = false;
   bool takes_trailers_ = false;
+  std::string origin_;             // the page's, where it is allowed
+  std::string preflight_headers_;  // that a page asks to send
 };
 
 }  // namespace millrace::http_internal

@@ -111,6 +111,25 @@ std::string Connection::Trailers(const Exchange::Output& output) const {
   return fields;
 }
 
+std::string Connection::CorsFields() const {
+  // What an answer is depends on the origin, so caches must keep them apart.
+  if (shared_->config.allowed_origins.empty()) return {};
+  std::string fields = "Vary: Origin\r\n";
+  if (origin_.empty()) return fields;
+  fields += fmt::format(
+      "Access-Control-Allow-Origin: {}\r\n"
+      "Access-Control-Expose-Headers: x-request-id, request-id, retry-after, "
+      "x-millrace-savings\r\n",
+      OneLine(origin_));
+  if (!preflight_headers_.empty()) {
+    fields += fmt::format(
+        "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n"
+        "Access-Control-Allow-Headers: {}\r\nAccess-Control-Max-Age: 600\r\n",
+        OneLine(preflight_headers_));
+  }
+  return fields;
+}
+
 std::string Connection::Head(const HttpResponse& response,
                              std::optional<size_t> content_length) const {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
@@ -122,6 +141,7 @@ std::string Connection::Head(const HttpResponse& response,
   for (const HttpHeader& header : response.headers) {
     head += fmt::format("{}: {}\r\n", OneLine(header.name), OneLine(header.value));
   }
+  head += CorsFields();
   if (!keep_alive_) {
     head += "Connection: close\r\n";
   } else if (!version_11_) {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "http/message.h"
@@ -26,7 +27,7 @@ struct HttpConfig {
   std::string address = "127.0.0.1";  // an IP address
   uint16_t port = 0;                  // 0: the system chooses; see HttpServer::port()
   int io_threads = 1;
-  size_t max_connections = 1024;  // past it: 503 and close
+  size_t max_connections = 4096;  // past it: 503 and close
   size_t max_header_bytes = 32 * 1024;
   size_t max_target_bytes = 8 * 1024;
   size_t max_body_bytes = 8 * 1024 * 1024;
@@ -39,6 +40,10 @@ struct HttpConfig {
   std::chrono::milliseconds body_time{60'000};  // from the end of the header to the end of the body
   std::chrono::milliseconds idle_time{75'000};  // between requests
   std::chrono::milliseconds write_stall{30'000};  // without a byte taken by the client
+  // Web pages of these origins ("https://app.example", or "*": any) may send requests and read the
+  // answers (CORS, fetch.spec.whatwg.org section 3.3). None: no answer says anything of it, so
+  // browsers keep the pages of all others out.
+  std::vector<std::string> allowed_origins;
   ErrorFormat error_format = PlainError;
 };
 

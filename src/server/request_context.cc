@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "openai_api/translated_chat.h"
+#include "server/trace_context.h"
 
 namespace millrace {
 
@@ -59,6 +60,10 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
   is_messages_ = request.path.rfind("/v1/messages", 0) == 0;
   api_key_ =
       shared_->config.keys.Find(request.Header("authorization"), request.Header("x-api-key"));
+  if (const auto trace = ParseTraceParent(request.Header("traceparent").value_or(""))) {
+    record_.trace_id = trace->trace_id;
+    record_.parent_span_id = trace->parent_id;
+  }
   if (api_key_ != nullptr) {
     key_ = api_key_->id;
     record_.key = api_key_->name;

@@ -32,10 +32,11 @@ std::string_view NameOf(EndState state);  // "completed", "refused", "cancelled"
 
 // One line of the request log.
 struct RequestRecord {
-  std::string id;     // the x-request-id header
-  std::string key;    // the name of the API key; empty: none
-  std::string route;  // "POST /v1/chat/completions"
-  int status = 0;     // 499: the client left before an answer
+  std::string id;                        // the x-request-id header
+  std::string trace_id, parent_span_id;  // of the header traceparent, where it was well-formed
+  std::string key;                       // the name of the API key; empty: none
+  std::string route;                     // "POST /v1/chat/completions"
+  int status = 0;                        // 499: the client left before an answer
   EndState end = EndState::kCompleted;
   double total_ms = 0;
   // Of a generation: what it used, as far as it came, and the savings ledger.
