@@ -343,7 +343,7 @@ void AddBenchVerb(CommandLine& line) {
   Verb verb = line.AddVerb("bench", "Measure tokens per second of prefill and decode");
   AddModelFlags(verb, flags->model);
   verb.Option("--shape", flags->shape,
-              "random weights instead of a MODEL: llama-1b, llama-8b, qwen3-4b, tiny");
+              "random weights instead of a MODEL: llama-1b, llama-3b, llama-8b, qwen3-4b, tiny");
   verb.Option("--type", flags->type, "with --shape: Q4_K_M, Q5_K_M, Q8_0, F16, ...").ShowDefault();
   verb.Option("--save", flags->save, "with --shape: keep the model in this file");
   verb.Option("--deepen", flags->deepen,

@@ -16,10 +16,12 @@ PhaseInput::PhaseInput(const NnKernels& nn, const MatMulKernels& matmul, ThreadP
 
 bool PhaseInput::IsRepeated() const { return x_.rows <= kMostRepeatedRows; }
 
-void PhaseInput::Begin(MatrixView<const float> x, std::span<const float> weight, float epsilon) {
+void PhaseInput::Begin(MatrixView<const float> x, std::span<const float> weight, float epsilon,
+                       ActivationForms forms) {
   x_ = x;
   weight_ = weight;
   epsilon_ = epsilon;
+  forms_ = forms;
   if (IsRepeated()) return;
   Reserve(shared_);
   pool_.ParallelFor(x.rows, kNormGrain,
@@ -36,11 +38,11 @@ const Activations& PhaseInput::For(int thread) {
 
 void PhaseInput::Reserve(Prepared& prepared) {
   if (weight_.empty()) {
-    prepared.activations.View(x_);
+    prepared.activations.View(x_, forms_);
     return;
   }
   prepared.normed.Reserve(static_cast<size_t>(x_.rows * x_.columns));
-  prepared.activations.View({prepared.normed.data(), x_.rows, x_.columns, x_.columns});
+  prepared.activations.View({prepared.normed.data(), x_.rows, x_.columns, x_.columns}, forms_);
 }
 
 void PhaseInput::Prepare(Prepared& prepared, int64_t first_row, int64_t last_row) {

@@ -22,11 +22,13 @@ class PhaseInput {
  public:
   PhaseInput(const NnKernels& nn, const MatMulKernels& matmul, ThreadPool& pool);
 
-  // The rows of x as they are; they must not change before the phase has ended.
-  void Set(MatrixView<const float> x) { Begin(x, {}, 0.0f); }
+  // The rows of x as they are, for products with weights that need `forms`; they must not change
+  // before the phase has ended.
+  void Set(MatrixView<const float> x, ActivationForms forms) { Begin(x, {}, 0.0f, forms); }
   // The same, each row first normalised (RMS): x / sqrt(mean(x^2) + epsilon) * weight.
-  void SetNormalised(MatrixView<const float> x, std::span<const float> weight, float epsilon) {
-    Begin(x, weight, epsilon);
+  void SetNormalised(MatrixView<const float> x, std::span<const float> weight, float epsilon,
+                     ActivationForms forms) {
+    Begin(x, weight, epsilon, forms);
   }
 
   // For use as the `prepare` of ThreadPool::ParallelFor: the rows, ready for that thread to
@@ -39,7 +41,8 @@ class PhaseInput {
     Activations activations;
   };
 
-  void Begin(MatrixView<const float> x, std::span<const float> weight, float epsilon);
+  void Begin(MatrixView<const float> x, std::span<const float> weight, float epsilon,
+             ActivationForms forms);
   void Reserve(Prepared& prepared);
   void Prepare(Prepared& prepared, int64_t first_row, int64_t last_row);
   bool IsRepeated() const;
@@ -50,6 +53,7 @@ class PhaseInput {
   MatrixView<const float> x_;
   std::span<const float> weight_;  // empty: without a norm
   float epsilon_ = 0.0f;
+  ActivationForms forms_;
   Prepared shared_;
   std::vector<Prepared> own_;  // per thread
 };

@@ -25,6 +25,8 @@ int64_t TaskPanels(const WeightMatrix& w, size_t phase_bytes, int64_t rows, int 
   return IsWorthSharing(phase_bytes, rows) ? PanelsPerTask(w, threads) : w.panels();
 }
 
+ActivationForms FormsOf(const WeightMatrix& w) { return ActivationForms::For(w.type()); }
+
 // Rows handed to a thread at a time in row-wise phases.
 constexpr int64_t kRowGrain = 4;
 
@@ -172,7 +174,8 @@ void Transformer::ProjectQueriesKeysValues(int32_t layer, KvStore& kv) {
   const int64_t q_tasks = (config_.heads + q_heads - 1) / q_heads;
   const int64_t tasks = kv_tasks + q_tasks;
   const bool shared = IsWorthSharing(w.q.bytes() + w.k.bytes() + w.v.bytes(), rows());
-  input_.SetNormalised(residual(), w.attention_norm, config_.norm_epsilon);
+  input_.SetNormalised(residual(), w.attention_norm, config_.norm_epsilon,
+                       FormsOf(w.q) | FormsOf(w.k) | FormsOf(w.v));
   pool_.ParallelFor(
       tasks, shared ? 1 : tasks,
       [&](int thread) -> const Activations& { return input_.For(thread); },
@@ -260,7 +263,8 @@ void Transformer::GateAndUp(const LayerWeights& w) {
   const MatrixView<float> gate = this->gate(), up = this->up();
   const auto multiply =
       config_.activation == FeedForwardActivation::kSilu ? nn_.silu_multiply : nn_.gelu_multiply;
-  input_.SetNormalised(residual(), w.ff_norm, config_.norm_epsilon);
+  input_.SetNormalised(residual(), w.ff_norm, config_.norm_epsilon,
+                       FormsOf(w.gate) | FormsOf(w.up));
   pool_.ParallelFor(
       w.gate.panels(), TaskPanels(w.gate, w.gate.bytes() + w.up.bytes(), rows(), pool_.threads()),
       [&](int thread) -> const Activations& { return input_.For(thread); },
@@ -281,7 +285,7 @@ void Transformer::AddProjection(MatrixView<const float> x, const WeightMatrix& w
                                 const std::vector<float>& bias,
                                 const std::vector<float>& post_norm) {
   const MatrixView<float> sum = residual(), y = projected();
-  input_.Set(x);
+  input_.Set(x, FormsOf(w));
   Multiply(w, y, [&](int64_t first, int64_t last) {
     for (int64_t i = 0; i < y.rows; ++i) {
       if (!bias.empty()) nn_.add(y.row(i) + first, bias.data() + first, last - first);
@@ -301,7 +305,8 @@ MatrixView<const float> Transformer::Logits() {
   const MatrixView<float> logits = Matrix(logits_, config_.vocab_size);
   if (rows_.empty()) return logits;
   ObserveNormalised(ProductInput::kOutput, 0, weights_.output_norm);
-  input_.SetNormalised(residual(), weights_.output_norm, config_.norm_epsilon);
+  input_.SetNormalised(residual(), weights_.output_norm, config_.norm_epsilon,
+                       FormsOf(weights_.output_matrix()));
   Multiply(weights_.output_matrix(), logits, [&](int64_t first, int64_t last) {
     if (!config_.logit_softcap) return;
     const float cap = *config_.logit_softcap;

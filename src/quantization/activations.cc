@@ -27,76 +27,104 @@ void TransposeTile(const void* from, int64_t n, int64_t tile_columns, void* to) 
 
 }  // namespace
 
-void Activations::Assign(const MatMulKernels& kernels, ThreadPool& pool,
-                         MatrixView<const float> x) {
-  View(x);
+ActivationForms ActivationForms::For(DType weights) {
+  const int64_t block = InfoOf(weights).block_elements;
+  return {block == kActivationBlock, block == kActivationGroup};
+}
+
+void Activations::Assign(const MatMulKernels& kernels, ThreadPool& pool, MatrixView<const float> x,
+                         ActivationForms forms) {
+  View(x, forms);
   pool.ParallelFor(x.rows, kTileColumns,
                    [&](int64_t first, int64_t last) { Quantise(kernels, first, last); });
 }
 
-void Activations::View(MatrixView<const float> x) {
+void Activations::View(MatrixView<const float> x, ActivationForms forms) {
   CHECK(x.rows >= 0 && x.columns >= 0 && x.stride >= x.columns);
   x_ = x;
-  groups_ = (x.columns + kActivationGroup - 1) / kActivationGroup;
-  padded_columns_ = groups_ * kActivationGroup;
-  values_.Reserve(static_cast<size_t>(x.rows * padded_columns_));
-  scales_.Reserve(static_cast<size_t>(x.rows * groups_));
-  sums_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 16));
-  tile_values_.Reserve(static_cast<size_t>(x.rows * padded_columns_));
-  tile_scales_.Reserve(static_cast<size_t>(x.rows * groups_));
-  minus_sums16_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 16));
-  minus_sums32_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 32));
-  pairs_.Reserve(static_cast<size_t>(x.rows * padded_columns_ / 32));
+  forms_ = forms;
+  padded_columns_ = (x.columns + kActivationGroup - 1) / kActivationGroup * kActivationGroup;
+  if (forms.blocks) ReserveForm(blocks_, kActivationBlock);
+  if (forms.groups) ReserveForm(groups_, kActivationGroup);
+}
+
+void Activations::ReserveForm(Form& form, int64_t group) const {
+  const auto elements = static_cast<size_t>(x_.rows * padded_columns_);
+  const size_t scales = elements / static_cast<size_t>(group);
+  form.group = group;
+  form.values.Reserve(elements);
+  form.scales.Reserve(scales);
+  form.sums.Reserve(elements / 16);
+  form.tile_values.Reserve(elements);
+  form.tile_scales.Reserve(scales);
+  form.minus_sums32.Reserve(elements / 32);
+  if (group != kActivationGroup) return;
+  form.minus_sums16.Reserve(elements / 16);
+  form.pairs.Reserve(elements / 32);
 }
 
 void Activations::Quantise(const MatMulKernels& kernels, int64_t first_row, int64_t last_row) {
   CHECK(first_row % kTileColumns == 0 && last_row <= x_.rows);
   for (int64_t tile = first_row; tile < last_row; tile += kTileColumns) {
-    AssignTile(kernels, tile, std::min(kTileColumns, last_row - tile));
+    const int64_t count = std::min(kTileColumns, last_row - tile);
+    if (forms_.blocks) AssignTile(kernels, tile, count, blocks_);
+    if (forms_.groups) AssignTile(kernels, tile, count, groups_);
   }
 }
 
-void Activations::AssignTile(const MatMulKernels& kernels, int64_t first, int64_t count) {
+void Activations::AssignTile(const MatMulKernels& kernels, int64_t first, int64_t count,
+                             Form& form) const {
+  const int64_t n = padded_columns_, scales = n / form.group;
   for (int64_t m = first; m < first + count; ++m) {
-    kernels.quantize_activations(x_.row(m), x_.columns, padded_columns_,
-                                 values_.data() + m * padded_columns_, scales_.data() + m * groups_,
-                                 sums_.data() + m * (padded_columns_ / 16));
+    kernels.quantize_activations(x_.row(m), x_.columns, n, form.group, form.values.data() + m * n,
+                                 form.scales.data() + m * scales, form.sums.data() + m * (n / 16));
   }
-  TransposeTile<4>(values(first), padded_columns_ / 4, count,
-                   tile_values_.data() + first * padded_columns_);
-  TransposeTile<4>(scales(first), groups_, count, tile_scales_.data() + first * groups_);
-  int32_t* sums16 = minus_sums16_.data() + first * (padded_columns_ / 16);
-  int32_t* sums32 = minus_sums32_.data() + first * (padded_columns_ / 32);
-  int16_t* pairs = pairs_.data() + first * (padded_columns_ / 32);
+  TransposeTile<4>(form.values.data() + first * n, n / 4, count,
+                   form.tile_values.data() + first * n);
+  TransposeTile<4>(form.scales.data() + first * scales, scales, count,
+                   form.tile_scales.data() + first * scales);
+  int32_t* sums32 = form.minus_sums32.data() + first * (n / 32);
   for (int64_t c = 0; c < count; ++c) {
-    const int16_t* s = sums(first + c);
-    for (int64_t i = 0; i < padded_columns_ / 16; ++i) sums16[i * count + c] = -s[i];
-    for (int64_t i = 0; i < padded_columns_ / 32; ++i) {
-      const int sum = s[2 * i] + s[2 * i + 1];
-      sums32[i * count + c] = -sum;
+    const int16_t* s = form.sums.data() + (first + c) * (n / 16);
+    for (int64_t i = 0; i < n / 32; ++i) sums32[i * count + c] = -(s[2 * i] + s[2 * i + 1]);
+  }
+  if (form.group != kActivationGroup) return;
+  int32_t* sums16 = form.minus_sums16.data() + first * (n / 16);
+  int16_t* pairs = form.pairs.data() + first * (n / 32);
+  for (int64_t c = 0; c < count; ++c) {
+    const int16_t* s = form.sums.data() + (first + c) * (n / 16);
+    for (int64_t i = 0; i < n / 16; ++i) sums16[i * count + c] = -s[i];
+    for (int64_t i = 0; i < n / 32; ++i) {
       // Sub-blocks 0..7 of a group go to the pairs 0 1 0 1 2 3 2 3, at the places 0 0 1 1 0 0 1 1.
       const int64_t pair = i / 8 * 4 + i % 8 / 4 * 2 + i % 2;
-      pairs[(pair * count + c) * 2 + i % 4 / 2] = static_cast<int16_t>(sum);
+      pairs[(pair * count + c) * 2 + i % 4 / 2] = static_cast<int16_t>(-sums32[i * count + c]);
     }
   }
 }
 
-PanelArgs Activations::PanelArgsFor(int64_t first, int64_t count) const {
+PanelArgs Activations::PanelArgsFor(DType weights, int64_t first, int64_t count) const {
   PanelArgs args;
   args.columns = x_.columns;
   args.padded = padded_columns_;
-  args.groups = groups_;
+  args.groups = padded_columns_ / kActivationGroup;
   args.m = count;
   args.x = x_.row(first);
   args.x_stride = x_.stride;
-  args.values = values(first);
-  args.sums = sums(first);
-  args.scales = scales(first);
-  args.tile_values = tile_values_.data() + first * padded_columns_;
-  args.tile_minus_sums16 = minus_sums16_.data() + first * (padded_columns_ / 16);
-  args.tile_minus_sums32 = minus_sums32_.data() + first * (padded_columns_ / 32);
-  args.tile_pairs = pairs_.data() + first * (padded_columns_ / 32);
-  args.tile_scales = tile_scales_.data() + first * groups_;
+  const ActivationForms needed = ActivationForms::For(weights);
+  CHECK((forms_.blocks || !needed.blocks) && (forms_.groups || !needed.groups));
+  if (!needed.blocks && !needed.groups) return args;
+  const Form& form = needed.blocks ? blocks_ : groups_;
+  const int64_t n = padded_columns_, scales = n / form.group;
+  args.scales_per_group = kActivationGroup / form.group;
+  args.values = form.values.data() + first * n;
+  args.sums = form.sums.data() + first * (n / 16);
+  args.scales = form.scales.data() + first * scales;
+  args.tile_values = form.tile_values.data() + first * n;
+  args.tile_scales = form.tile_scales.data() + first * scales;
+  args.tile_minus_sums32 = form.minus_sums32.data() + first * (n / 32);
+  if (needed.blocks) return args;
+  args.tile_minus_sums16 = form.minus_sums16.data() + first * (n / 16);
+  args.tile_pairs = form.pairs.data() + first * (n / 32);
   return args;
 }
 

@@ -38,7 +38,7 @@ class GuardedBytes {
   }
   template <class T>
   const T* Copy(const T* from, int64_t count) {
-    std::memcpy(data_, from, static_cast<size_t>(count) * sizeof(T));
+    if (count > 0) std::memcpy(data_, from, static_cast<size_t>(count) * sizeof(T));
     return As<T>();
   }
 
@@ -80,22 +80,25 @@ void RunGuarded(Isa isa, DType type, int64_t k, int64_t m, int64_t panels, int64
   Activations activations;
   activations.Assign(kernels, pool, {guarded_x, m, k, k});
 
-  PanelArgs a = activations.PanelArgsFor(0, m);
-  const int64_t values = m * a.padded;
+  PanelArgs a = activations.PanelArgsFor(type, 0, m);
+  // What the type's form has; no int8 form at all for float weights.
+  const int64_t values = a.values == nullptr ? 0 : m * a.padded;
+  const int64_t scale_count = m * a.groups * a.scales_per_group;
+  const int64_t extra = a.tile_pairs == nullptr ? 0 : values;
   GuardedBytes row_values(static_cast<size_t>(values)), tiles(static_cast<size_t>(values)),
-      sums(static_cast<size_t>(values / 8)), scales(static_cast<size_t>(values / 64)),
-      sums16(static_cast<size_t>(values / 4)), sums32(static_cast<size_t>(values / 8)),
-      pairs(static_cast<size_t>(values / 16)), tile_scales(static_cast<size_t>(values / 64));
+      sums(static_cast<size_t>(values / 8)), scales(static_cast<size_t>(scale_count * 4)),
+      sums16(static_cast<size_t>(extra / 4)), sums32(static_cast<size_t>(values / 8)),
+      pairs(static_cast<size_t>(extra / 16)), tile_scales(static_cast<size_t>(scale_count * 4));
   a.panel = reinterpret_cast<const uint8_t*>(
       panel.Copy(packed.data(), static_cast<int64_t>(packed.size())));
   a.values = row_values.Copy(a.values, values);
   a.sums = sums.Copy(a.sums, values / 16);
-  a.scales = scales.Copy(a.scales, values / 256);
+  a.scales = scales.Copy(a.scales, scale_count);
   a.tile_values = tiles.Copy(a.tile_values, values);
-  a.tile_minus_sums16 = sums16.Copy(a.tile_minus_sums16, values / 16);
+  a.tile_minus_sums16 = sums16.Copy(a.tile_minus_sums16, extra / 16);
   a.tile_minus_sums32 = sums32.Copy(a.tile_minus_sums32, values / 32);
-  a.tile_pairs = pairs.Copy(a.tile_pairs, values / 32);
-  a.tile_scales = tile_scales.Copy(a.tile_scales, values / 256);
+  a.tile_pairs = pairs.Copy(a.tile_pairs, extra / 32);
+  a.tile_scales = tile_scales.Copy(a.tile_scales, scale_count);
   GuardedBytes y(static_cast<size_t>(m * rows) * 4);
   a.y = y.As<float>();
   a.y_stride = rows;
@@ -139,15 +142,17 @@ TEST_P(Guard, NothingBeyondTheEndIsTouched) {
 TEST(GuardActivations, NothingBeyondTheEndIsTouched) {
   for (Isa isa : SupportedIsas()) {
     for (int64_t k : {1, 15, 16, 17, 32, 255, 256, 257, 300}) {
-      const int64_t padded = (k + 255) / 256 * 256;
-      GuardedBytes x(static_cast<size_t>(k) * 4), values(static_cast<size_t>(padded)),
-          scales(static_cast<size_t>(padded / 64)), sums(static_cast<size_t>(padded / 8));
-      const auto floats = RandomFloats(k, 3);
-      MatMulKernelsFor(isa).quantize_activations(x.Copy(floats.data(), k), k, padded,
-                                                 values.As<int8_t>(), scales.As<float>(),
-                                                 sums.As<int16_t>());
-      EXPECT_EQ(values.As<int8_t>()[padded - 1], k == padded ? values.As<int8_t>()[k - 1] : 0);
-      EXPECT_GT(scales.As<float>()[0], 0.0f);
+      for (int64_t group : {kActivationBlock, kActivationGroup}) {
+        const int64_t padded = (k + 255) / 256 * 256;
+        GuardedBytes x(static_cast<size_t>(k) * 4), values(static_cast<size_t>(padded)),
+            scales(static_cast<size_t>(padded / group * 4)), sums(static_cast<size_t>(padded / 8));
+        const auto floats = RandomFloats(k, 3);
+        MatMulKernelsFor(isa).quantize_activations(x.Copy(floats.data(), k), k, padded, group,
+                                                   values.As<int8_t>(), scales.As<float>(),
+                                                   sums.As<int16_t>());
+        EXPECT_EQ(values.As<int8_t>()[padded - 1], k == padded ? values.As<int8_t>()[k - 1] : 0);
+        EXPECT_GT(scales.As<float>()[0], 0.0f);
+      }
     }
   }
 }

@@ -31,7 +31,7 @@ void SweepPanels(const TypedKernel& kernel, const WeightMatrix& w, const Activat
                  MatrixView<float> y, int64_t first, int64_t last, const std::byte* packed) {
   const int64_t sweep = SweepRows(w.columns());
   for (int64_t m = 0; m < x.rows(); m += sweep) {
-    PanelArgs args = x.PanelArgsFor(m, std::min(sweep, x.rows() - m));
+    PanelArgs args = x.PanelArgsFor(w.type(), m, std::min(sweep, x.rows() - m));
     args.panel_bytes = w.panel_bytes();
     args.y_stride = y.stride;
     for (int64_t p = first; p < last; p += args.panels) {

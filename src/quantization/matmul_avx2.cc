@@ -104,9 +104,9 @@ void FloatPanel(const PanelArgs& a) {
 
 // max|x| / 127 of a whole group, NaN if one is not finite; by the magnitudes' bits, as the scalar
 // twin.
-MILLRACE_INLINE float GroupScale(const float* x) {
+MILLRACE_INLINE float GroupScale(const float* x, int64_t group) {
   __m256i largest = _mm256_setzero_si256();
-  for (int64_t k = 0; k < kActivationGroup; k += 8) {
+  for (int64_t k = 0; k < group; k += 8) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + k));
     largest = _mm256_max_epi32(largest, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)));
   }
@@ -125,9 +125,10 @@ MILLRACE_INLINE __m256i CodesOf(const float* x, __m256 scale) {
   return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(ratio, bound), low));
 }
 
-MILLRACE_INLINE void QuantizeGroup(const float* x, float d, int8_t* values, int16_t* sums) {
+MILLRACE_INLINE void QuantizeGroup(const float* x, int64_t group, float d, int8_t* values,
+                                   int16_t* sums) {
   const __m256 scale = _mm256_set1_ps(d);
-  for (int64_t k = 0; k < kActivationGroup; k += 16) {
+  for (int64_t k = 0; k < group; k += 16) {
     const __m256i a = CodesOf(x + k, scale), b = CodesOf(x + k + 8, scale);
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
     const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
@@ -139,24 +140,22 @@ MILLRACE_INLINE void QuantizeGroup(const float* x, float d, int8_t* values, int1
   }
 }
 
-void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
-                         float* scales, int16_t* sums) {
-  float group[kActivationGroup];
-  for (int64_t begin = 0; begin < padded; begin += kActivationGroup) {
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int64_t group,
+                         int8_t* values, float* scales, int16_t* sums) {
+  float tail[kActivationGroup];
+  for (int64_t begin = 0; begin < padded; begin += group) {
     const float* from = x + begin;
-    if (columns - begin < kActivationGroup) {
-      for (int64_t k = 0; k < kActivationGroup; ++k) {
-        group[k] = begin + k < columns ? from[k] : 0.0f;
-      }
-      from = group;
+    if (columns - begin < group) {
+      for (int64_t k = 0; k < group; ++k) tail[k] = begin + k < columns ? x[begin + k] : 0.0f;
+      from = tail;
     }
-    const float d = GroupScale(from);
-    scales[begin / kActivationGroup] = d;
+    const float d = GroupScale(from, group);
+    scales[begin / group] = d;
     if (d > 0.0f) {
-      QuantizeGroup(from, d, values + begin, sums + begin / 16);
+      QuantizeGroup(from, group, d, values + begin, sums + begin / 16);
     } else {  // all zero, or not finite
-      for (int64_t k = 0; k < kActivationGroup; ++k) values[begin + k] = 0;
-      for (int64_t s = 0; s < 16; ++s) sums[begin / 16 + s] = 0;
+      for (int64_t k = 0; k < group; ++k) values[begin + k] = 0;
+      for (int64_t s = 0; s < group / 16; ++s) sums[begin / 16 + s] = 0;
     }
   }
 }

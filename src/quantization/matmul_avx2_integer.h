@@ -193,9 +193,9 @@ __attribute__((noinline)) void SuperBlockTile(const Group& group, const Tile& ti
 template <class Format, int C>
 __attribute__((noinline)) void SmallBlockTile(const Group& group, const Tile& tile, float* y) {
   for (int half = 0; half < 2; ++half) {
-    __m256 g[C];
+    __m256 sum[C];
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) g[c] = _mm256_setzero_ps();
+    for (int c = 0; c < C; ++c) sum[c] = _mm256_loadu_ps(y + c * kLanes + 8 * half);
     for (int b = 0; b < group.blocks; ++b) {
       __m256i dot[C];
 #pragma GCC unroll 4
@@ -205,13 +205,15 @@ __attribute__((noinline)) void SmallBlockTile(const Group& group, const Tile& ti
       const __m256 m = _mm256_loadu_ps(group.dmin[b] + 8 * half);
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
-        g[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), d, g[c]);
+        const __m256 scale = _mm256_set1_ps(tile.scales[b * tile.width + c]);
+        sum[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), _mm256_mul_ps(d, scale), sum[c]);
         if (Format::kMins == Mins::kNone) continue;
         const __m256i minus_sum = _mm256_set1_epi32(tile.minus_sums32[b * tile.width + c]);
-        g[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(minus_sum), m, g[c]);
+        sum[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(minus_sum), _mm256_mul_ps(m, scale), sum[c]);
       }
     }
-    AddGroup<C>(tile, half, g, y);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) _mm256_storeu_ps(y + c * kLanes + 8 * half, sum[c]);
   }
 }
 
@@ -232,7 +234,7 @@ MILLRACE_INLINE void TileOf(const PanelArgs& a, const Group& group, int64_t inde
                        a.tile_minus_sums16 + first * (a.padded / 16) + index * 16 * width + c,
                        a.tile_minus_sums32 + first * (a.padded / 32) + index * 8 * width + c,
                        a.tile_pairs + first * (a.padded / 32) + index * 8 * width + 2 * c,
-                       a.tile_scales + first * a.groups + index * width + c,
+                       a.tile_scales + (first * a.groups + index * width) * a.scales_per_group + c,
                        width};
     switch (width - c) {
       case 1:

@@ -113,17 +113,17 @@ MILLRACE_INLINE __m512i CodesOf(const float* x, int64_t count, __m512 scale) {
       _mm512_max_ps(_mm512_min_ps(ratio, bound), _mm512_sub_ps(_mm512_setzero_ps(), bound)));
 }
 
-void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
-                         float* scales, int16_t* sums) {
-  for (int64_t begin = 0; begin < padded; begin += kActivationGroup) {
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int64_t group,
+                         int8_t* values, float* scales, int16_t* sums) {
+  for (int64_t begin = 0; begin < padded; begin += group) {
     const int64_t rest = columns - begin;
-    const float d = GroupScale(x + begin, rest < kActivationGroup ? rest : kActivationGroup);
-    scales[begin / kActivationGroup] = d;
+    const float d = GroupScale(x + begin, rest < group ? rest : group);
+    scales[begin / group] = d;
     // Zero and NaN scales give codes of 0: dividing zeros by 1 does that without a branch per
     // element.
     const bool usable = d > 0.0f;
     const __m512 scale = _mm512_set1_ps(usable ? d : 1.0f);
-    for (int64_t k = begin; k < begin + kActivationGroup; k += kLanes) {
+    for (int64_t k = begin; k < begin + group; k += kLanes) {
       const __m512i q = CodesOf(x + k, usable ? columns - k : 0, scale);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(values + k), _mm512_cvtepi32_epi8(q));
       sums[k / 16] = static_cast<int16_t>(_mm512_reduce_add_epi32(q));

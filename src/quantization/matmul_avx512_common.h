@@ -169,7 +169,7 @@ MILLRACE_INLINE TileGroup TileGroupAt(const PanelArgs& a, int64_t first, int64_t
           a.tile_minus_sums16 + first * (a.padded / 16) + group * 16 * tile_columns,
           a.tile_minus_sums32 + first * (a.padded / 32) + group * 8 * tile_columns,
           a.tile_pairs + first * (a.padded / 32) + group * 8 * tile_columns,
-          a.tile_scales + first * a.groups + group * tile_columns};
+          a.tile_scales + (first * a.groups + group * tile_columns) * a.scales_per_group};
 }
 
 // Lines of packed weights to ask for ahead of their use, a few per sub-block: a whole group's at

@@ -23,10 +23,10 @@ MILLRACE_INLINE int BlocksOf(const PanelArgs& a, int64_t group) {
   return static_cast<int>(rest < 8 ? rest : 8);
 }
 
-// One block of 32: g [P][C] = fma(dot, d, g), and then the minimums.
+// One block of 32: y [P][C] = fma(dot, d * the activations' scale, y), and then the minimums.
 template <int P, int C, int kShift, class SmallHeaderType, class Source, class Ahead>
 MILLRACE_INLINE void SmallBlock(const SmallHeaderType* header, const Source* source, int b,
-                                const TileGroup& tile, const Ahead& ahead, __m512 g[P * C]) {
+                                const TileGroup& tile, const Ahead& ahead, __m512 y[P * C]) {
   ahead.Ask(b);
   __m512i acc[P * C];
   StartDots<P, C, kShift>(tile.minus_sums32 + b * C, acc);
@@ -35,8 +35,9 @@ MILLRACE_INLINE void SmallBlock(const SmallHeaderType* header, const Source* sou
                      tile.values + b * 32 * C, acc);
 #pragma GCC unroll 12
   for (int i = 0; i < P * C; ++i) {
-    g[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), header[i / C].d[b], g[i]);
-    KeepHere(g[i]);
+    const __m512 d = _mm512_mul_ps(header[i / C].d[b], _mm512_set1_ps(tile.scales[b * C + i % C]));
+    y[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), d, y[i]);
+    KeepHere(y[i]);
   }
   if constexpr (SmallHeaderType::kMins) {
 #pragma GCC unroll 4
@@ -44,7 +45,8 @@ MILLRACE_INLINE void SmallBlock(const SmallHeaderType* header, const Source* sou
       const __m512 minus_sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(tile.minus_sums32[b * C + c]));
 #pragma GCC unroll 3
       for (int p = 0; p < P; ++p) {
-        g[p * C + c] = _mm512_fnmadd_ps(minus_sum, header[p].m[b], g[p * C + c]);
+        const __m512 m = _mm512_mul_ps(header[p].m[b], _mm512_set1_ps(tile.scales[b * C + c]));
+        y[p * C + c] = _mm512_fnmadd_ps(minus_sum, m, y[p * C + c]);
       }
     }
   }
@@ -77,17 +79,15 @@ struct Small {
   MILLRACE_INLINE static void Group(const Header* header, const Source* source,
                                     const TileGroup& tile, const Ahead& ahead, float* y,
                                     int64_t y_stride) {
-    __m512 g[P * C];
+    __m512 sum[P * C];
 #pragma GCC unroll 12
-    for (int i = 0; i < P * C; ++i) g[i] = _mm512_setzero_ps();
+    for (int i = 0; i < P * C; ++i) sum[i] = _mm512_load_ps(y + i / C * y_stride + i % C * kLanes);
 #pragma GCC unroll 1
     for (int b = 0; b < header[0].blocks; ++b) {
-      SmallBlock<P, C, kShift>(header, source, b, tile, ahead, g);
+      SmallBlock<P, C, kShift>(header, source, b, tile, ahead, sum);
     }
 #pragma GCC unroll 12
-    for (int i = 0; i < P * C; ++i) {
-      AddGroup(y + i / C * y_stride + i % C * kLanes, g[i], tile.scales[i % C]);
-    }
+    for (int i = 0; i < P * C; ++i) _mm512_store_ps(y + i / C * y_stride + i % C * kLanes, sum[i]);
   }
 };
 

@@ -47,17 +47,22 @@ alignas(16) constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -
 alignas(16) constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                                  0, -1, -2, -3, -4, -6, -8, -12};
 
-constexpr int64_t kActivationGroup = 256;  // elements of K that share one activation scale
-constexpr int64_t kTileColumns = 4;        // activation rows side by side in a tile
+// Elements of K that share one activation scale: for weights in super-blocks, and for weights in
+// blocks of 32.
+constexpr int64_t kActivationGroup = 256;
+constexpr int64_t kActivationBlock = 32;
+constexpr int64_t kTileColumns = 4;  // activation rows side by side in a tile
 
 // Panels of weights (16 rows each) times M activation rows.
 //
-// Row-major activations: values [M][padded], sums [M][padded / 16], scales [M][groups], x [M] rows
-// x_stride apart. Tiles: the rows in tiles of 4, the last one having C = M mod 4 (or 4) columns. A
-// tile holds values [padded / 4][C][4], and, C columns each, minus the sums over 16 [padded /
-// 16][C], minus the sums over 32 [padded / 32][C], pairs of int16 sums over 32 [groups][4][C] (of
-// the sub-blocks 0 2, 1 3, 4 6 and 5 7) and scales [groups][C]. The tiles follow each other without
-// gaps, so tile t of anything with n elements per row begins at 4 * t * n.
+// Row-major activations: values [M][padded], sums [M][padded / 16], scales [M][groups *
+// scales_per_group], x [M] rows x_stride apart. Tiles: the rows in tiles of 4, the last one having
+// C = M mod 4 (or 4) columns. A tile holds values [padded / 4][C][4], and, C columns each, minus
+// the sums over 16 [padded / 16][C], minus the sums over 32 [padded / 32][C], pairs of int16 sums
+// over 32 [groups][4][C] (of the sub-blocks 0 2, 1 3, 4 6 and 5 7) and scales [groups *
+// scales_per_group][C]. The tiles follow each other without gaps, so tile t of anything with n
+// elements per row begins at 4 * t * n. Weights in blocks of 32 get a scale per 32 and neither sums
+// over 16 in tiles nor pairs; float weights get x alone.
 struct PanelArgs {
   const uint8_t* panel = nullptr;
   int64_t panels = 1;       // one after the other at `panel`; at most TypedKernel::panels
@@ -65,7 +70,8 @@ struct PanelArgs {
   int64_t columns = 0;      // K
   int64_t padded = 0;       // K rounded up to whole groups
   int64_t groups = 0;       // padded / 256
-  int64_t m = 0;            // activation rows, M
+  int64_t scales_per_group = 0;
+  int64_t m = 0;  // activation rows, M
   const float* x = nullptr;
   int64_t x_stride = 0;
   const int8_t* values = nullptr;
@@ -87,10 +93,11 @@ struct TypedKernel {
   int64_t panels = 1;  // that it takes together, when there are so many
 };
 
-// x [columns] to int8 values [padded] (zero after columns), scales [padded / 256] and sums [padded
-// / 16].
+// x [columns] to int8 values [padded] (zero after columns), scales [padded / group] and sums
+// [padded / 16]. padded is a multiple of 256, group 32 or 256.
 using QuantizeActivationsKernel = void (*)(const float* x, int64_t columns, int64_t padded,
-                                           int8_t* values, float* scales, int16_t* sums);
+                                           int64_t group, int8_t* values, float* scales,
+                                           int16_t* sums);
 
 // Does `steps` times as many independent 8-bit multiply-adds as fill the machine's units and gives
 // their number.
@@ -103,8 +110,8 @@ struct MatMulKernels {
 };
 
 namespace scalar {
-void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
-                         float* scales, int16_t* sums);
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int64_t group,
+                         int8_t* values, float* scales, int16_t* sums);
 }  // namespace scalar
 
 // The table's, or where it has none, the scalar kernel; its `kernel` is null for a type that none

@@ -144,14 +144,17 @@ template <class Format, int C>
 __attribute__((noinline)) void SmallBlockTile(const Group& group, const Tile& tile, float* y) {
   for (int rows = 0; rows < 4; ++rows) {
     int32x4_t dot[C];
-    float32x4_t g[C];
-    for (int c = 0; c < C; ++c) g[c] = vdupq_n_f32(0.0f);
+    float32x4_t sum[C];
+    for (int c = 0; c < C; ++c) sum[c] = vld1q_f32(y + c * kLanes + 4 * rows);
     for (int b = 0; b < group.blocks; ++b) {
       DotSubBlock<8, C>(group, b, rows, tile, dot);
       const float32x4_t d = vld1q_f32(group.d[b] + 4 * rows);
-      for (int c = 0; c < C; ++c) g[c] = vfmaq_f32(g[c], vcvtq_f32_s32(dot[c]), d);
+      for (int c = 0; c < C; ++c) {
+        const float32x4_t scale = vdupq_n_f32(tile.scales[b * tile.width + c]);
+        sum[c] = vfmaq_f32(sum[c], vcvtq_f32_s32(dot[c]), vmulq_f32(d, scale));
+      }
     }
-    AddGroup<C>(tile, rows, g, y);
+    for (int c = 0; c < C; ++c) vst1q_f32(y + c * kLanes + 4 * rows, sum[c]);
   }
 }
 
@@ -287,7 +290,8 @@ MILLRACE_INLINE void TileOf(const PanelArgs& a, const Group& group, int64_t inde
   for (int64_t c = 0; c < width; c += 4, y += 4 * kLanes) {
     const Tile tile = {a.tile_values + first * a.padded + index * 256 * width + 4 * c,
                        a.tile_minus_sums32 + first * (a.padded / 32) + index * 8 * width + c,
-                       a.tile_scales + first * a.groups + index * width + c, width};
+                       a.tile_scales + (first * a.groups + index * width) * a.scales_per_group + c,
+                       width};
     switch (width - c) {
       case 1:
         RunTile<Format, 1>(group, tile, y);

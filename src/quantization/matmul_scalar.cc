@@ -241,14 +241,17 @@ struct IQ4_XS {
   }
 };
 
+// y plus the group's blocks, each with its own activation scale.
 template <bool kMins>
-float SmallBlocksGroup(const RowGroup& w, const int8_t* x, const int16_t* sums, int64_t blocks) {
-  float g = 0.0f;
+float AddSmallBlocks(const RowGroup& w, const int8_t* x, const int16_t* sums, const float* scales,
+                     int64_t blocks, float y) {
   for (int64_t b = 0; b < blocks; ++b) {
-    g = __builtin_fmaf(static_cast<float>(Dot(w.code + 32 * b, x + 32 * b, 32)), w.d[b], g);
-    if (kMins) g = __builtin_fmaf(static_cast<float>(sums[2 * b] + sums[2 * b + 1]), w.m[b], g);
+    const auto dot = static_cast<float>(Dot(w.code + 32 * b, x + 32 * b, 32));
+    y = __builtin_fmaf(dot, w.d[b] * scales[b], y);
+    if (!kMins) continue;
+    y = __builtin_fmaf(static_cast<float>(sums[2 * b] + sums[2 * b + 1]), w.m[b] * scales[b], y);
   }
-  return g;
+  return y;
 }
 
 template <bool kMins>
@@ -272,10 +275,13 @@ void IntegerPanel(const PanelArgs& a) {
       for (int64_t m = 0; m < a.m; ++m) {
         const int8_t* x = a.values + m * a.padded + group * 256;
         const int16_t* sums = a.sums + m * (a.padded / 16) + group * 16;
-        const float g = Format::kSmallBlocks ? SmallBlocksGroup<Format::kMins>(row, x, sums, blocks)
-                                             : SuperBlockGroup<Format::kMins>(row, x, sums);
+        const float* scales = a.scales + (m * a.groups + group) * a.scales_per_group;
         float& y = a.y[m * a.y_stride + lane];
-        y = __builtin_fmaf(g, a.scales[m * a.groups + group], y);
+        if constexpr (Format::kSmallBlocks) {
+          y = AddSmallBlocks<Format::kMins>(row, x, sums, scales, blocks, y);
+        } else {
+          y = __builtin_fmaf(SuperBlockGroup<Format::kMins>(row, x, sums), *scales, y);
+        }
       }
     }
   }
@@ -312,8 +318,8 @@ void FloatPanel(const PanelArgs& a) {
   }
 }
 
-// d = max|x| / 127 of one group. The maximum is taken over the magnitudes' bits, which also finds
-// infinities and NaNs.
+// d = max|x| / 127 of one group of n floats (none: 0). The maximum is taken over the magnitudes'
+// bits, which also finds infinities and NaNs.
 float GroupScale(const float* x, int64_t n) {
   uint32_t largest = 0;
   for (int64_t k = 0; k < n; ++k) {
@@ -326,13 +332,13 @@ float GroupScale(const float* x, int64_t n) {
 }  // namespace
 
 namespace scalar {
-void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t* values,
-                         float* scales, int16_t* sums) {
-  for (int64_t begin = 0; begin < padded; begin += kActivationGroup) {
-    const int64_t n = std::min(kActivationGroup, columns - begin);
+void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int64_t group,
+                         int8_t* values, float* scales, int16_t* sums) {
+  for (int64_t begin = 0; begin < padded; begin += group) {
+    const int64_t n = std::min(group, columns - begin);
     const float d = GroupScale(x + begin, n);
-    scales[begin / kActivationGroup] = d;
-    for (int64_t k = 0; k < kActivationGroup; ++k) {
+    scales[begin / group] = d;
+    for (int64_t k = 0; k < group; ++k) {
       int q = 0;
       if (k < n && d > 0.0f) {
         const float ratio = std::clamp(x[begin + k] / d, -127.0f, 127.0f);
@@ -340,7 +346,7 @@ void QuantizeActivations(const float* x, int64_t columns, int64_t padded, int8_t
       }
       values[begin + k] = static_cast<int8_t>(q);
     }
-    for (int64_t s = 0; s < 16; ++s) {
+    for (int64_t s = 0; s < group / 16; ++s) {
       int sum = 0;
       for (int64_t k = 0; k < 16; ++k) sum += values[begin + 16 * s + k];
       sums[begin / 16 + s] = static_cast<int16_t>(sum);

@@ -1,7 +1,10 @@
 // Our quantiser beside llama.cpp's on the same model: size, time, KL against the source (both files measured by our
-// engine), and llama.cpp's logits on our file beside ours. Writes a table as Markdown where --out says.
+// engine), and the logits on our file: llama.cpp's against ours, and each against those of the same weights as floats,
+// which no rounding of activations touches. The logits are those of the text's beginning, and of arbitrary bytes, on
+// which the model is far less sure. Writes a table as Markdown where --out says.
 //
-// usage: node compare_quantizer.mjs MILLRACE F16_MODEL TEXT CALIBRATION [--types Q4_K_M,Q2_K] [--out FILE.md] [--tokens N]
+// usage: node compare_quantizer.mjs MILLRACE F16_MODEL TEXT CALIBRATION [--types Q4_K_M,Q2_K] [--out FILE.md]
+//          [--tokens N] [--logits-only]
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,6 +23,7 @@ const { values: options, positionals } = parseArgs({
     out: { type: "string" },
     tokens: { type: "string", default: "0" },
     threads: { type: "string", default: "2" },
+    "logits-only": { type: "boolean", default: false },
   },
 });
 const [millrace, model, text, calibration] = positionals;
@@ -38,12 +42,8 @@ const quality = (file) =>
 const importance = join(folder, "importance.dat");
 run(millrace, ["quantize", model, join(folder, "q8.gguf"), "Q8_0", "--calibration", calibration, "--save-importance", importance]);
 
-// sum (a - b)^2 / sum b^2, square root, over all logits.
-function relativeError(a, b) {
-  const [x, y] = [a, b].map((path) => {
-    const bytes = readFileSync(path);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  });
+// sum (x - y)^2 / sum y^2, square root, over all logits.
+function relativeError(x, y) {
   let off = 0, size = 0;
   for (let i = 0; i < x.length; ++i) {
     off += (x[i] - y[i]) ** 2;
@@ -52,12 +52,55 @@ function relativeError(a, b) {
   return Math.sqrt(off / size);
 }
 
-function logitsError(file) {
-  const tokens = Array.from({ length: 48 }, (_, i) => (i * 7 + 3) % 250).join(",");
-  const [ours, theirs] = [join(folder, "ours.f32"), join(folder, "theirs.f32")];
-  run(millrace, ["inspect", file, "--logits", ours, "--tokens", tokens, "--kv-type", "f32"]);
-  run(join(peerFolder, "llama_logits"), [library, file, theirs, tokens]);
-  return relativeError(ours, theirs);
+// The first questions of a JSONL text with their documents and answers, or the first characters of a plain one.
+function textTokens() {
+  const raw = readFileSync(text, "utf8");
+  const line = (d) => [...(d.documents ?? []), d.messages?.at(-1)?.content ?? d.prompt ?? d.text, d.expected ?? ""];
+  const plain = text.endsWith(".jsonl")
+    ? raw.split("\n").slice(0, 8).flatMap((json) => line(JSON.parse(json))).join("\n")
+    : raw.slice(0, 2000);
+  const json = execFileSync(millrace, ["tokenize", model, "--json"], { input: plain, maxBuffer: 1 << 26 });
+  return JSON.parse(json.toString()).ids.slice(0, 200).join(",");
+}
+const kProbes = [textTokens(), Array.from({ length: 48 }, (_, i) => (i * 7 + 3) % 250).join(",")];
+
+function readLogits(path) {
+  const bytes = readFileSync(path);
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}
+function ourLogits(file, tokens) {
+  const out = join(folder, "ours.f32");
+  run(millrace, ["inspect", file, "--logits", out, "--tokens", tokens, "--kv-type", "f32"]);
+  return readLogits(out);
+}
+function theirLogits(file, tokens) {
+  const out = join(folder, "theirs.f32");
+  run(join(peerFolder, "llama_logits"), [library, file, out, tokens]);
+  return readLogits(out);
+}
+
+// Of each probe: llama.cpp against ours, ours against the floats, llama.cpp against the floats.
+function logitsErrors(file) {
+  const floats = join(folder, "floats.gguf");
+  run(millrace, ["quantize", file, floats, "F32"]);
+  return kProbes.map((tokens) => {
+    const [ours, theirs, exact] = [ourLogits(file, tokens), theirLogits(file, tokens), ourLogits(floats, tokens)];
+    return [relativeError(theirs, ours), relativeError(ours, exact), relativeError(theirs, exact)];
+  });
+}
+const cells = (errors) => errors.flatMap((probe) => probe.map((e) => `${(100 * e).toFixed(2)} %`)).join(" | ");
+const kLogitsColumns = ["text: llama.cpp - ours", "ours - floats", "llama.cpp - floats",
+  "bytes: llama.cpp - ours", "ours - floats", "llama.cpp - floats"];
+
+if (options["logits-only"]) {
+  console.log(`| type | ${kLogitsColumns.join(" | ")} |\n|---|${"---|".repeat(kLogitsColumns.length)}`);
+  for (const type of options.types.split(",")) {
+    const ours = join(folder, "ours.gguf");
+    run(millrace, ["quantize", model, ours, type]);
+    console.log(`| ${type} | ${cells(logitsErrors(ours))} |`);
+  }
+  rmSync(folder, { recursive: true });
+  process.exit(0);
 }
 
 const kl = (q) => `${q.kl_mean.toExponential(3)} ± ${q.kl_standard_error.toExponential(1)}`;
@@ -72,27 +115,30 @@ for (const type of options.types.split(",")) {
     const [a, b] = [quality(ours), quality(theirs)];
     const row = {
       type, importance: withImportance, bytes: statSync(ours).size, peerBytes: statSync(theirs).size,
-      seconds: own.seconds, peerSeconds: peer.seconds, quality: a, peerQuality: b, logitsError: logitsError(ours),
+      seconds: own.seconds, peerSeconds: peer.seconds, quality: a, peerQuality: b, logits: logitsErrors(ours),
     };
     rows.push(row);
     console.log(`| ${type} | ${withImportance ? "yes" : "no"} | ${row.bytes} | ${row.peerBytes} | ${kl(a)} | ${kl(b)} | ` +
-      `${(a.kl_mean / b.kl_mean).toFixed(3)} | ${a.kl_p99.toFixed(4)} | ${b.kl_p99.toFixed(4)} | ${row.logitsError.toExponential(1)} |`);
+      `${(a.kl_mean / b.kl_mean).toFixed(3)} | ${a.kl_p99.toFixed(4)} | ${b.kl_p99.toFixed(4)} | ${cells(row.logits)} |`);
   }
 }
 const table = [
-  "| type | importance | bytes | llama.cpp's bytes | KL mean | llama.cpp's | ratio | KL p99 | llama.cpp's | logits, relative error |",
-  "|---|---|---|---|---|---|---|---|---|---|",
+  `| type | importance | bytes | llama.cpp's bytes | KL mean | llama.cpp's | ratio | KL p99 | llama.cpp's | ` +
+    `${kLogitsColumns.join(" | ")} |`,
+  `|${"---|".repeat(9 + kLogitsColumns.length)}`,
   ...rows.map((r) =>
     `| ${r.type} | ${r.importance ? "yes" : "no"} | ${r.bytes} | ${r.peerBytes} | ${kl(r.quality)} | ${kl(r.peerQuality)} | ` +
     `${(r.quality.kl_mean / r.peerQuality.kl_mean).toFixed(3)} | ${r.quality.kl_p99.toFixed(4)} | ${r.peerQuality.kl_p99.toFixed(4)} | ` +
-    `${r.logitsError.toExponential(1)} |`),
+    `${cells(r.logits)} |`),
 ].join("\n");
 if (options.out) {
   writeFileSync(options.out, [
     `# ${basename(model)}: our quantiser beside llama.cpp's, ${new Date().toISOString().slice(0, 10)}`, "",
     `Both files measured by our engine against the F16 file on ${basename(text)} (${rows[0].quality.tokens} tokens of ` +
       `${rows[0].quality.documents} documents; errors clustered by document). Importance: measured by our engine on ` +
-      `${basename(calibration)}, the same file for both. Last column: llama.cpp's logits on our file against ours. ` +
+      `${basename(calibration)}, the same file for both. Last columns: relative errors of logits on our file, ` +
+      "llama.cpp's against ours, ours and llama.cpp's against those of the same weights as floats; on the text's " +
+      "beginning, and on arbitrary bytes. " +
       "llama.cpp v0.5.0 as node-llama-cpp ships it.", "", table, "",
     "Command: `node tests/peer/compare_quantizer.mjs MILLRACE MODEL TEXT CALIBRATION --out FILE.md`.", ""].join("\n"));
 }
