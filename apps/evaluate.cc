@@ -19,6 +19,7 @@ struct EvaluateFlags {
   ModelFlags model;
   std::string task;
   std::string against;
+  std::string against_kv_type;
   int32_t max_tokens = 64;
   size_t questions = 0;
   size_t show = 0;
@@ -68,6 +69,8 @@ void ShowWrong(const std::vector<TaskItem>& items, const std::vector<Answer>& an
 }
 
 Status RunEvaluate(const EvaluateFlags& flags) {
+  if (!flags.against_kv_type.empty() && flags.against.empty())
+    return Error{"--against-kv-type is the second model's: give one with --against"};
   ASSIGN_OR_RETURN(std::vector<TaskItem> items, ReadTask(flags.task));
   if (flags.questions > 0 && flags.questions < items.size()) items.resize(flags.questions);
   std::vector<int32_t> clusters;
@@ -84,9 +87,11 @@ Status RunEvaluate(const EvaluateFlags& flags) {
   if (!flags.json) PrintScore(out["model"], score);
   if (!flags.json) ShowWrong(items, answers, judged, flags.show);
   if (!flags.against.empty()) {
+    ModelFlags second = flags.model;
+    if (!flags.against_kv_type.empty()) second.kv_type = flags.against_kv_type;
     ASSIGN_OR_RETURN(
         const std::vector<Answer> others,
-        AnswerTask(flags.model, flags.against, items, flags.max_tokens, AnswerProgressLine()));
+        AnswerTask(second, flags.against, items, flags.max_tokens, AnswerProgressLine()));
     const std::vector<Judgement> other = JudgeAll(items, others);
     const TaskComparison c = CompareTasks(judged, other, clusters);
     out["against"] = {{"model", flags.against}};
@@ -115,6 +120,10 @@ void AddEvaluateVerb(CommandLine& line) {
   verb.Find("model").Required();
   verb.Option("task", flags->task, "JSONL (src/lab/task.h); demo: the built-in task").Required();
   verb.Option("--against", flags->against, "a second model: flips both ways and McNemar");
+  verb.Option(
+      "--against-kv-type", flags->against_kv_type,
+      "the second model's KV cache element (default: as --kv-type); the same file may stand "
+      "on both sides");
   verb.Option("--max-tokens", flags->max_tokens, "longest answer").ShowDefault().Range(1, 1 << 20);
   verb.Option("--questions", flags->questions, "only the first so many; 0: all").ShowDefault();
   verb.Option("--show", flags->show, "print so many wrong answers").ShowDefault();

@@ -21,6 +21,7 @@ struct PerplexityFlags {
   ModelFlags model;
   std::string file;
   std::string reference;
+  std::string reference_kv_type;
   std::string score = "all";
   DocumentOptions documents;
   bool json = false;
@@ -42,12 +43,15 @@ void PrintQuality(const PerplexityFlags& flags, const QualitySummary& q) {
 }
 
 Status RunPerplexity(PerplexityFlags& flags) {
+  if (!flags.reference_kv_type.empty() && flags.reference.empty())
+    return Error{"--reference-kv-type is the reference's: give one with --reference"};
   if (flags.score == "answers") flags.documents.part = ScoredPart::kAnswers;
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
   std::optional<LoadedModel> reference;
   if (!flags.reference.empty()) {
     ModelFlags other = flags.model;
     other.model = flags.reference;
+    if (!flags.reference_kv_type.empty()) other.kv_type = flags.reference_kv_type;
     ASSIGN_OR_RETURN(LoadedModel opened, LoadModel(other));
     reference.emplace(std::move(opened));
   }
@@ -55,6 +59,7 @@ Status RunPerplexity(PerplexityFlags& flags) {
                    ReadDocuments(flags.file, loaded, flags.documents));
   ScoreOptions options;
   options.kv_type = loaded.kv_type;
+  if (reference) options.reference_kv_type = reference->kv_type;
   options.isa = loaded.isa;
   options.step_rows = flags.model.step_tokens;
   int64_t tokens = 0;
@@ -101,6 +106,9 @@ void AddPerplexityVerb(CommandLine& line) {
       .Required();
   verb.Option("--reference", flags->reference,
               "the unquantised file: adds KL divergence and top-1 agreement");
+  verb.Option("--reference-kv-type", flags->reference_kv_type,
+              "the reference's KV cache element (default: as --kv-type); with the same file as the "
+              "reference: what --kv-type costs");
   verb.Option("--score", flags->score, "all tokens, or with questions the answers only")
       .ShowDefault()
       .OneOf({"all", "answers"});

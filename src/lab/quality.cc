@@ -39,8 +39,10 @@ class Scorer {
     ASSIGN_OR_RETURN(KvStore kv, KvStore::Create(model_.info().kv_shape, options_.kv_type, blocks));
     kv_.emplace(std::move(kv));
     if (reference_ == nullptr) return {};
-    ASSIGN_OR_RETURN(KvStore other,
-                     KvStore::Create(reference_->info().kv_shape, options_.kv_type, blocks));
+    ASSIGN_OR_RETURN(
+        KvStore other,
+        KvStore::Create(reference_->info().kv_shape,
+                        options_.reference_kv_type.value_or(options_.kv_type), blocks));
     reference_kv_.emplace(std::move(other));
     return {};
   }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct TokenScore {
 
 struct ScoreOptions {
   KvType kv_type = KvType::kBf16;
+  std::optional<KvType> reference_kv_type;   // of the reference; kv_type where not given
   Isa isa = Isa::kScalar;                    // of the scores' own kernels
   int32_t step_rows = 512;                   // tokens per Forward
   int64_t logit_bytes = int64_t{160} << 20;  // of logits per Forward

@@ -126,6 +126,26 @@ TEST_F(Quality, AModelDoesNotDivergeFromItself) {
   EXPECT_EQ(s.loss.clusters, 9);
 }
 
+// The same model twice, its keys and values kept in other elements: eight bits cost more than
+// sixteen, and both little.
+TEST_F(Quality, CacheElementsOfTheReferenceAreItsOwn) {
+  const auto other = Load();
+  const auto divergence = [&](KvType own, std::optional<KvType> reference) {
+    ScoreOptions options;
+    options.kv_type = own;
+    options.reference_kv_type = reference;
+    return Summarise(ScoreDocuments(*model_, other.get(), documents_, options, pool_).value())
+        .divergence.mean;
+  };
+  EXPECT_LT(divergence(KvType::kQ8_0, std::nullopt), 1e-6);
+  EXPECT_LT(divergence(KvType::kF32, KvType::kF32), 1e-6);
+  const double eight = divergence(KvType::kQ8_0, KvType::kF32);
+  const double sixteen = divergence(KvType::kBf16, KvType::kF32);
+  EXPECT_GT(eight, sixteen);
+  EXPECT_GT(sixteen, 0);
+  EXPECT_LT(eight, 0.05);
+}
+
 TEST_F(Quality, SensitivityLeavesTheModelAsItWas) {
   ScoreOptions options;
   const auto before = Score(*model_, nullptr, 512, 1 << 28);
