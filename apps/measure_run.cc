@@ -7,6 +7,7 @@
 
 #include "lab/request_body.h"
 #include "lab/server_child.h"
+#include "lab/server_counters.h"
 #include "lab/statistics.h"
 #include "lab/workload_generators.h"
 
@@ -104,8 +105,11 @@ Result<RunRecord> RunLauncher::Run(const LabConfiguration& configuration,
   std::optional<Handicap> handicap;
   if (configuration.handicap_percent > 0)
     handicap.emplace(server->id(), configuration.handicap_percent);
+  ASSIGN_OR_RETURN(const ServerCounters counters, ReadCounters(server->port()));
   ASSIGN_OR_RETURN(const ReplayRun run, ReplayRequests(Requests(items), options));
   handicap.reset();
+  ASSIGN_OR_RETURN(const ServerCounters counters_after, ReadCounters(server->port()));
+  record.values.merge(MetricsBetween(counters, counters_after));
   const double cpu = server->cpu_seconds() - cpu_before;
   const RunMetrics metrics = Measure(run, targets_);
   FillRecord(run, metrics, targets_, record);

@@ -112,7 +112,8 @@ void NfaBuilder::Chars(State from, State to, const CharSet& set) {
   for (const Utf8Sequence& sequence : Utf8SequencesOf(set)) {
     State target = to;
     for (size_t i = sequence.length; i-- > 1;) {
-      const auto [low, high] = sequence.bytes[i];
+      // Not a structured binding: clang 14 cannot capture one.
+      const uint8_t low = sequence.bytes[i].low, high = sequence.bytes[i].high;
       const auto known = std::find_if(shared.begin(), shared.end(), [&](const Shared& s) {
         return s.low == low && s.high == high && s.target == target;
       });

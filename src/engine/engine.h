@@ -53,6 +53,7 @@ struct EngineStats {
   int32_t blocks_pinned = 0;
   int32_t blocks_total = 0;
   KvUsage kv;            // fragmentation
+  KvOverSteps kv_over_steps;
   int64_t kv_bytes = 0;  // of all blocks, the draft model's too; physical memory once written to
   bool kv_huge_pages = false;  // where the system has some
   int64_t steps = 0;

@@ -77,6 +77,10 @@ TEST_F(EngineKvTest, UnusedSlotsAreThoseBehindWhatIsComputed) {
   engine_->Step();
   EXPECT_EQ(engine_->stats().kv.unused_slots, 96 - 71);
   EXPECT_EQ(engine_->stats().kv.unusable_blocks, 0);
+  EXPECT_EQ(engine_->stats().kv_over_steps.steps, 2);
+  EXPECT_EQ(engine_->stats().kv_over_steps.held, 96 + 96);
+  EXPECT_EQ(engine_->stats().kv_over_steps.unused, (96 - 70) + (96 - 71));
+  EXPECT_EQ(engine_->stats().kv_over_steps.unusable, 0);
   while (engine_->Step()) {
   }
   EXPECT_EQ(engine_->stats().kv.unused_slots, 0);

@@ -197,6 +197,12 @@ void Engine::State::Commit(const StepPlan& plan) {
     if (outcome.finish) scheduler.Remove(outcome.request->id);
   }
   ++progress.steps;
+  const KvUsage usage = scheduler.usage();
+  KvOverSteps& sums = progress.kv_over_steps;
+  ++sums.steps;
+  sums.held += int64_t{pool.held() - pool.reclaimable()} * kBlockTokens;
+  sums.unused += usage.unused_slots;
+  sums.unusable += int64_t{usage.unusable_blocks} * kBlockTokens;
 }
 
 void Engine::State::ApplyPin(LiveRequest& request) {

@@ -237,6 +237,12 @@ std::string ValueTable(const ReportInput& in) {
                                       "tokens_per_emission",
                                       "memory_mib",
                                       "idle_memory_mib",
+                                      "kv_memory_mib",
+                                      "kv_unused_percent",
+                                      "kv_unusable_percent",
+                                      "preemptions",
+                                      "attention_seconds",
+                                      "attention_mib",
                                       "server_cpu_share",
                                       "client_cores_per_100_streams"};
   std::string html = "<div class=\"wide\"><table><tr><th>mean over rounds</th>";

@@ -41,4 +41,13 @@ struct KvUsage {
   int64_t moved_blocks = 0;  // copied for that
 };
 
+// Sums over the engine's steps, of positions, each step's as they were after it. Divided by `steps`
+// they are means; between two looks, means over the time between.
+struct KvOverSteps {
+  int64_t steps = 0;
+  int64_t held = 0;      // of blocks of running sequences
+  int64_t unused = 0;    // of those, as in KvUsage
+  int64_t unusable = 0;  // of free blocks, as in KvUsage
+};
+
 }  // namespace millrace

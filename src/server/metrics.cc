@@ -88,6 +88,19 @@ std::vector<MetricFamily> EngineFamilies(const EngineStats& s) {
   gauge("kv_blocks_held", "KV blocks of running sequences and pinned ones.", s.blocks_held);
   gauge("kv_blocks_cached", "KV blocks kept for later, given up where needed.", s.blocks_cached);
   gauge("kv_blocks_pinned", "KV blocks of pinned prefixes.", s.blocks_pinned);
+  gauge("kv_memory_bytes", "Memory set aside for KV blocks, the draft model's too.", s.kv_bytes);
+  gauge("kv_unused_slots", "Positions of running sequences' blocks that nothing is in yet.",
+        s.kv.unused_slots);
+  gauge("kv_unusable_blocks", "Free KV blocks that no sequence can have (contiguous memory).",
+        s.kv.unusable_blocks);
+  counter("kv_compactions_total", "Times that sequences were moved together (contiguous memory).",
+          s.kv.compactions);
+  counter("kv_held_slot_steps_total", "Positions of held KV blocks, summed over the steps.",
+          s.kv_over_steps.held);
+  counter("kv_unused_slot_steps_total", "kv_unused_slots, summed over the steps.",
+          s.kv_over_steps.unused);
+  counter("kv_unusable_slot_steps_total", "Positions of kv_unusable_blocks, over the steps.",
+          s.kv_over_steps.unusable);
   counter("prefix_cache_queries", "Prompt tokens looked up in the prefix cache.", s.prefix_queries);
   counter("prefix_cache_hits", "Prompt tokens taken from the prefix cache.", s.prefix_hits);
   counter("prefix_cache_evictions", "KV blocks that the prefix cache gave up.", s.prefix_evictions);

@@ -98,6 +98,7 @@ TEST_F(QuantizeBinary, KilledAtRandomMomentsLeavesTheOldFileOrTheNewOne) {
 TEST_F(QuantizeBinary, AFullDiskGivesASentenceAndLeavesTheOldFile) {
   std::ofstream(out_) << "an older file";
   for (const rlim_t bytes : {rlim_t{0}, rlim_t{4096}, rlim_t{1} << 20, rlim_t{2} << 20}) {
+    if (bytes == 0 && kUnderSanitizer) continue;  // its own start writes something
     EXPECT_EQ(Finish(Start("Q4_K_M", bytes)), 1);
     EXPECT_EQ(Bytes(out_), "an older file");
     if (bytes > 0) {  // the message needs room too
@@ -160,8 +161,9 @@ TEST_F(QuantizeBinary, TheVerbsAgreeOnWhatEightAndTwoBitsCost) {
   EXPECT_GE(task["right"], kQuestions * 9 / 10);
   EXPECT_LE(task["comparison"]["lost"].get<int>(), 3);
   const std::string page = (folder_ / "page.html").string();
-  const auto table = Json({"compare", in_, eight, two, "--task", "demo", "--questions", questions,
-                           "--html", page, "--json"});
+  const auto table =
+      Json({"compare", in_, eight, two, "--task", "demo", "--questions", questions, "--text-tokens",
+            std::to_string(kScoredTokens), "--html", page, "--json"});
   EXPECT_EQ(table["models"][0]["verdict"], "reference");
   EXPECT_EQ(table["models"][1]["task"]["questions"], kQuestions);
   EXPECT_THAT(Bytes(page), HasSubstr("</svg>"));
