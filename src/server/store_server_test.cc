@@ -238,6 +238,7 @@ TEST_F(StoreServerTest, BrokenAndBusyStoresAreSaidWithoutTheirFiles) {
 
   sqlite3* writer = nullptr;
   ASSERT_EQ(sqlite3_open((folder_ / "cities.db").c_str(), &writer), SQLITE_OK);
+  sqlite3_busy_timeout(writer, 10'000);  // a reader may not have let go yet
   ASSERT_EQ(sqlite3_exec(writer, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
   EXPECT_EQ(Do("/cities/files", File("x", "y"), 503)["error"]["code"], "store_busy");
   EXPECT_EQ(Delete("/cities", 503)["error"]["code"], "store_busy");
