@@ -77,10 +77,11 @@ void AddTiles(const AttentionCall& call, int32_t index, std::vector<Unit>& units
     const int64_t rows = std::min(rows_per_tile, sequence.rows - row);
     const int32_t first = sequence.first_position + static_cast<int32_t>(row);
     const int32_t last = first + static_cast<int32_t>(rows) - 1;
+    const int32_t end = EndVisible(call.config, sequence, last);
     for (int32_t kv_head = 0; kv_head < call.kv.shape().kv_heads; ++kv_head) {
       units.push_back({.tile = {index, row, rows, kv_head, kv_head * heads, heads},
                        .first_chunk = FirstVisible(call.config, first) / kAttentionChunk,
-                       .end_chunk = last / kAttentionChunk + 1});
+                       .end_chunk = (end - 1) / kAttentionChunk + 1});
     }
   }
 }

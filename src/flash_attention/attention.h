@@ -1,5 +1,5 @@
-// Causal attention of a batch over paged KV: tiled flash attention, and standard attention beside
-// it to compare with.
+// Attention of a batch over paged KV, causal or (encoders) not: tiled flash attention, and standard
+// attention beside it to compare with.
 //
 // Invariant (bit-exactness): the result of one query row depends only on that row, its position and
 // the keys and values at positions it sees. Keys are walked in chunks of 256 positions counted from
@@ -21,12 +21,19 @@
 
 namespace millrace {
 
+// What a query row may see of its sequence.
+enum class AttentionMask {
+  kCausal,  // its own position and those before
+  kAll,     // every position, up to the last of the rows; the call must hold all of them
+};
+
 struct AttentionConfig {
   int32_t heads = 0;   // query heads; a multiple of the KV heads (grouped queries share K and V)
   float scale = 1.0f;  // of the scores, usually 1/sqrt(D)
   std::optional<float> softcap;  // s -> c * tanh(s / c), before the mask
   std::optional<int32_t>
       window;  // query i sees keys j with i - window < j <= i; without: all j <= i
+  AttentionMask mask = AttentionMask::kCausal;  // kAll: without a window
 };
 
 // The rows of one sequence in the batch. Keys and values up to first_position + rows - 1 are

@@ -160,6 +160,39 @@ TEST_P(ExactnessTest, BatchMatesDoNotMatter) {
   }
 }
 
+// Encoders: rows that see their whole sequence, alone and on one thread, and among others on three.
+TEST_P(ExactnessTest, BatchMatesAndThreadsDoNotMatterWithoutAMask) {
+  const TestShape shape{3, 1, 32, KvType::kF32};
+  AttentionConfig config = TestConfig(shape, {}, {});
+  config.mask = AttentionMask::kAll;
+  constexpr int32_t kBlocks = 37;
+  std::vector<TestSequence> sequences;
+  int32_t first = 2;
+  for (int32_t length : {300, 5, 64, 256}) {
+    TestSequence s = MakeSequence(shape, length, static_cast<uint64_t>(length));
+    s.blocks = Blocks(BlocksFor(length), first, 5, kBlocks);
+    first += 5 * BlocksFor(length);
+    sequences.push_back(std::move(s));
+  }
+  TestStore store(shape, kBlocks);
+  std::vector<TestPiece> pieces;
+  std::vector<float> alone, portable;
+  ThreadPool one(1), three(3);
+  for (const TestSequence& s : sequences) {
+    store.Write(s, 0, s.length);
+    pieces.push_back({&s, 0, s.length});
+    for (auto [isa, all] : {std::pair(kernels().isa, &alone), std::pair(Isa::kScalar, &portable)}) {
+      const auto out = RunAttention(AttentionKernelsFor(isa), kernels().method, one, shape, config,
+                                    store, {pieces.back()});
+      all->insert(all->end(), out.begin(), out.end());
+    }
+  }
+  const auto together = RunAttention(AttentionKernelsFor(kernels().isa), kernels().method, three,
+                                     shape, config, store, pieces);
+  EXPECT_TRUE(SameBits(together, alone));
+  EXPECT_TRUE(SameBits(together, portable));
+}
+
 // Keys and values after a row's position, in the same tile, are infinite: the row must not notice.
 TEST_P(ExactnessTest, LaterRowsOfTheTileDoNotMatter) {
   for (const ExactCase& c : kCases) {

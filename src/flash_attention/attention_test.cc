@@ -14,6 +14,7 @@ struct AccuracyCase {
   int32_t length;
   std::optional<float> softcap;
   std::optional<int32_t> window;
+  AttentionMask mask = AttentionMask::kCausal;
 };
 
 std::vector<AccuracyCase> AccuracyCases() {
@@ -30,6 +31,8 @@ std::vector<AccuracyCase> AccuracyCases() {
     cases.push_back({{2, 4, 64, type}, 300, 50.0f, 40});
     for (int32_t window : {1, 2, 33, 64, 255, 256, 300})
       cases.push_back({{1, 2, 32, type}, 600, {}, window});
+    for (int32_t length : {1, 32, 33, 256, 257, 515})
+      cases.push_back({{2, 1, 32, type}, length, {}, {}, AttentionMask::kAll});
   }
   return cases;
 }
@@ -41,7 +44,8 @@ void CheckAccuracy(Isa isa, Method method, KvType type) {
   for (const AccuracyCase& c : AccuracyCases()) {
     if (c.shape.type != type) continue;
     if (isa == Isa::kScalar && c.length > 520) continue;  // slow; bit-identical to the others
-    const AttentionConfig config = TestConfig(c.shape, c.softcap, c.window);
+    AttentionConfig config = TestConfig(c.shape, c.softcap, c.window);
+    config.mask = c.mask;
     TestSequence s = MakeSequence(c.shape, c.length, 7);
     const int32_t blocks = BlocksFor(c.length);
     s.blocks = Blocks(blocks, 0, 1, blocks);

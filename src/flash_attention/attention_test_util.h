@@ -187,9 +187,10 @@ inline void ReferenceHead(const TestShape& shape, const AttentionConfig& config,
   const float* q = s.q.data() + position * shape.width() + head * dim;
   const int64_t kv_offset = head / shape.group * dim;
   const int32_t first = config.window ? std::max(0, position - *config.window + 1) : 0;
+  const int32_t last = config.mask == AttentionMask::kAll ? s.length - 1 : position;
   std::vector<double> p;
   double worst = 0;
-  for (int32_t j = first; j <= position; ++j) {
+  for (int32_t j = first; j <= last; ++j) {
     const float* k = s.k.data() + j * shape.kv_width() + kv_offset;
     double dot = 0, magnitude = 0;
     for (int64_t d = 0; d < dim; ++d) {

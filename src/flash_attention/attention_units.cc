@@ -27,6 +27,11 @@ int32_t FirstVisible(const AttentionConfig& config, int32_t position) {
   return position - *config.window + 1;
 }
 
+int32_t EndVisible(const AttentionConfig& config, const AttentionRows& sequence, int32_t position) {
+  if (config.mask == AttentionMask::kCausal) return position + 1;
+  return sequence.first_position + static_cast<int32_t>(sequence.rows);
+}
+
 void CheckAttentionCall(const AttentionCall& call) {
   const KvShape& shape = call.kv.shape();
   const int64_t width = int64_t{call.config.heads} * shape.head_dim;
@@ -34,6 +39,7 @@ void CheckAttentionCall(const AttentionCall& call) {
   CHECK(call.layer >= 0 && call.layer < shape.layers);
   CHECK(call.q.columns == width && call.out.columns == width);
   CHECK(!call.config.window.has_value() || *call.config.window >= 1);
+  CHECK(!call.config.window.has_value() || call.config.mask == AttentionMask::kCausal);
   for (const AttentionRows& sequence : call.sequences) {
     CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.first_position >= 0);
     CHECK(sequence.first_row + sequence.rows <= std::min(call.q.rows, call.out.rows));
@@ -106,9 +112,9 @@ void PackedTile::Pack(const AttentionCall& call, const QueryTile& tile) {
     PackRow(call.q.row(sequence.first_row + query) + head * dim, row);
     const int32_t position = sequence.first_position + static_cast<int32_t>(query);
     begin_[static_cast<size_t>(row)] = FirstVisible(call.config, position);
-    end_[static_cast<size_t>(row)] = position + 1;
+    end_[static_cast<size_t>(row)] = EndVisible(call.config, sequence, position);
     first_visible_ = std::min(first_visible_, begin_[static_cast<size_t>(row)]);
-    end_visible_ = position + 1;  // positions only rise
+    end_visible_ = end_[static_cast<size_t>(row)];  // which only rises
   }
 }
 

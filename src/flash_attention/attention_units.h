@@ -40,6 +40,8 @@ struct QueryTile {
 
 // The first position that a query at `position` sees.
 int32_t FirstVisible(const AttentionConfig& config, int32_t position);
+// One past the last.
+int32_t EndVisible(const AttentionConfig& config, const AttentionRows& sequence, int32_t position);
 
 // Of q8_0 the output comes rotated as the values are: turns `heads` heads of [D] back.
 void RotateBack(const AttentionCall& call, float* out, int64_t heads);

@@ -13,10 +13,17 @@ namespace millrace {
 struct NnKernels {
   // out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon); out may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* out);
+  // out[i] = (x[i] - mean(x)) / sqrt(variance(x) + epsilon) * weight[i] + bias[i] (Ba et al. 2016);
+  // out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon,
+                     int64_t n, float* out);
   // out[i] = silu(gate[i]) * up[i]; out may be gate or up.
   void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* out);
   // out[i] = gelu_tanh(gate[i]) * up[i] (Gemma's GeGLU); out may be gate or up.
   void (*gelu_multiply)(const float* gate, const float* up, int64_t n, float* out);
+  // x[i] = x[i] * Phi(x[i]), with the normal distribution's Phi: the GELU of BERT, by the error
+  // function (Hendrycks and Gimpel 2016).
+  void (*gelu_erf)(float* x, int64_t n);
   // x[i] += y[i]
   void (*add)(float* x, const float* y, int64_t n);
   // x[i] *= factor

@@ -101,6 +101,59 @@ TEST_P(NnOpsTest, GeluMultiply) {
   }
 }
 
+TEST_P(NnOpsTest, LayerNorm) {
+  for (double shift : {0.0, 100.0}) {
+    for (int64_t n : kSizes) {
+      std::vector<float> x = Random(16, n, 3);
+      for (float& v : x) v += static_cast<float>(shift);
+      const std::vector<float> input = x, weight = Random(17, n, 1), bias = Random(18, n, 1);
+      const auto count = static_cast<double>(n);
+      double mean = 0, variance = 0;
+      for (float v : input) mean += v / count;
+      for (float v : input) variance += (v - mean) * (v - mean) / count;
+      const double factor = 1 / std::sqrt(variance + 1e-5);
+      kernels_.layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, n, x.data());
+      // The mean of numbers up to size M = shift + 3 is off by (n/64 + 10) units of M, which the
+      // factor multiplies; the variance is as accurate as an RMS, but for the mean's square.
+      const double mean_error = (count / 64 + 10) * kUnit * (shift + 3);
+      ExpectNear(
+          x, [&](size_t i) { return (input[i] - mean) * factor * weight[i] + bias[i]; },
+          [&](size_t i) {
+            const double scaled = std::abs((input[i] - mean) * factor);
+            return (2 * mean_error * factor * (1 + mean_error * factor * scaled) +
+                    (count / 128 + 16) * kUnit * (scaled + 1)) +
+                   2 * kUnit * std::abs(bias[i]);
+          });
+    }
+  }
+}
+
+TEST_P(NnOpsTest, GeluByTheErrorFunction) {
+  for (double scale : {0.01, 1.0, 5.0, 12.0, 200.0}) {
+    for (int64_t n : kSizes) {
+      const std::vector<float> input = Random(19, n, scale);
+      std::vector<float> x = input;
+      kernels_.gelu_erf(x.data(), n);
+      const auto expected = [&](size_t i) {
+        return 0.5 * input[i] * std::erfc(-input[i] / std::sqrt(2.0));
+      };
+      // The fit is right to 1.2e-7, two units; its polynomial and the exponent, of size up to 88,
+      // carry three roundings each, which the exponential multiplies. Past 88 the tail is 0.
+      ExpectNear(x, expected, [&](size_t i) {
+        const double exponent = std::min(88.0, double{input[i]} * input[i] / 2 + 5);
+        return (12 + 3 * exponent) * kUnit * std::abs(expected(i)) + 1e-35;
+      });
+    }
+  }
+  std::vector<float> special = {0.0f, -0.0f, NAN, -300.0f, 300.0f};
+  kernels_.gelu_erf(special.data(), 5);
+  EXPECT_EQ(special[0], 0.0f);
+  EXPECT_EQ(special[1], 0.0f);
+  EXPECT_TRUE(std::isnan(special[2]));
+  EXPECT_EQ(special[3], 0.0f);
+  EXPECT_EQ(special[4], 300.0f);
+}
+
 TEST_P(NnOpsTest, AddAndScaleRoundOnce) {
   for (int64_t n : kSizes) {
     std::vector<float> x = Random(7, n, 1);
@@ -169,6 +222,9 @@ std::vector<float> EveryKernel(const NnKernels& kernels, int64_t n) {
   keep([&](auto& out) { kernels.rms_norm(out.data(), y.data(), 1e-6f, n, out.data()); });
   keep([&](auto& out) { kernels.silu_multiply(out.data(), y.data(), n, out.data()); });
   keep([&](auto& out) { kernels.gelu_multiply(out.data(), y.data(), n, out.data()); });
+  keep(
+      [&](auto& out) { kernels.layer_norm(out.data(), y.data(), x.data(), 1e-6f, n, out.data()); });
+  keep([&](auto& out) { kernels.gelu_erf(out.data(), n); });
   keep([&](auto& out) { kernels.add(out.data(), y.data(), n); });
   keep([&](auto& out) { kernels.scale(out.data(), 0.3f, n); });
   keep([&](auto& out) { kernels.softmax(out.data(), n); });
