@@ -13,6 +13,7 @@
 #include "tokenizer/sentencepiece_encoder.h"
 #include "tokenizer/special_token_finder.h"
 #include "tokenizer/vocabulary.h"
+#include "tokenizer/word_piece_encoder.h"
 
 namespace millrace {
 
@@ -24,14 +25,16 @@ using tokenizer_internal::SpecialTokenFinder;
 using tokenizer_internal::StringPool;
 using tokenizer_internal::TokenType;
 using tokenizer_internal::Vocabulary;
+using tokenizer_internal::WordPieceEncoder;
 
 struct Tokenizer::Impl {
   Vocabulary vocabulary;
   StringPool pieces;  // the bytes that each token stands for
   SpecialTokenFinder special_tokens;
-  std::variant<BytePairEncoder, SentencePieceEncoder> encoder;
+  std::variant<BytePairEncoder, SentencePieceEncoder, WordPieceEncoder> encoder;
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
+  std::optional<TokenId> separator;
   std::vector<TokenId> end_of_generation;  // sorted
   std::optional<FillInTheMiddle> fill_in_the_middle;
   bool adds_bos = false;
@@ -52,14 +55,16 @@ struct Tokenizer::Impl {
 
 namespace {
 
-enum class ModelKind { kBytePair, kSentencePiece };
+enum class ModelKind { kBytePair, kSentencePiece, kWordPiece };
 
 Result<ModelKind> ReadModelKind(const GgufFile& file) {
   ASSIGN_OR_RETURN(const std::string_view model, file.RequireString("tokenizer.ggml.model"));
   if (model == "gpt2") return ModelKind::kBytePair;
   if (model == "llama") return ModelKind::kSentencePiece;
+  if (model == "bert") return ModelKind::kWordPiece;
   return Error{fmt::format("{} has a tokenizer of the model '{}', which Millrace does not know; it "
-                           "knows gpt2 (byte-level BPE) and llama (SentencePiece BPE).",
+                           "knows gpt2 (byte-level BPE), llama (SentencePiece BPE) and bert "
+                           "(WordPiece).",
                            file.name(), model),
                ErrorKind::kUnsupported};
 }
@@ -161,25 +166,67 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
+namespace {
+
+// The tokens that files name by their number.
+struct NamedTokens {
+  std::optional<TokenId> bos, eos, eot, eom, unknown, separator;
+};
+
+// Where the file does not say, the numbers that the kind of tokenizer usually has, as far as the
+// vocabulary reaches.
+void FillIn(const GgufFile& file, const Vocabulary& vocabulary, ModelKind kind,
+            NamedTokens& named) {
+  const auto fill = [&](std::optional<TokenId>& token, std::string_view key, int32_t usual) {
+    if (token || vocabulary.size() <= usual || file.Find(key) != nullptr) return;
+    token = TokenId(usual);
+  };
+  if (kind == ModelKind::kSentencePiece) {
+    if (!named.unknown) named.unknown = TokenId(0);
+    fill(named.bos, "tokenizer.ggml.bos_token_id", 1);
+    fill(named.eos, "tokenizer.ggml.eos_token_id", 2);
+  } else if (kind == ModelKind::kWordPiece) {
+    fill(named.unknown, "tokenizer.ggml.unknown_token_id", 100);
+    fill(named.bos, "tokenizer.ggml.bos_token_id", 101);
+    fill(named.eos, "tokenizer.ggml.eos_token_id", 102);
+  }
+  if (!named.separator) named.separator = named.eos;
+}
+
+Result<NamedTokens> ReadNamedTokens(const GgufFile& file, const Vocabulary& vocabulary,
+                                    ModelKind kind) {
+  NamedTokens named;
+  const auto read_id = [&](std::string_view key) { return ReadId(file, vocabulary, key); };
+  ASSIGN_OR_RETURN(named.bos, read_id("tokenizer.ggml.bos_token_id"));
+  ASSIGN_OR_RETURN(named.eos, read_id("tokenizer.ggml.eos_token_id"));
+  ASSIGN_OR_RETURN(named.unknown, read_id("tokenizer.ggml.unknown_token_id"));
+  ASSIGN_OR_RETURN(named.eot, read_id("tokenizer.ggml.eot_token_id"));
+  ASSIGN_OR_RETURN(named.eom, read_id("tokenizer.ggml.eom_token_id"));
+  // The key is spelt so.
+  ASSIGN_OR_RETURN(named.separator, read_id("tokenizer.ggml.seperator_token_id"));
+  if (kind == ModelKind::kWordPiece) {
+    ASSIGN_OR_RETURN(const auto cls, read_id("tokenizer.ggml.cls_token_id"));
+    if (cls) named.bos = cls;
+    if (named.separator) named.eos = named.separator;
+  }
+  FillIn(file, vocabulary, kind, named);
+  if (kind == ModelKind::kWordPiece && !(named.bos && named.eos && named.unknown)) {
+    return Error{
+        fmt::format("{} has a WordPiece tokenizer but does not say which tokens are "
+                    "[CLS], [SEP] and [UNK]; convert the model again.",
+                    file.name())};
+  }
+  return named;
+}
+
+}  // namespace
+
 Result<Tokenizer> Tokenizer::FromGguf(const GgufFile& file) {
   ASSIGN_OR_RETURN(const ModelKind kind, ReadModelKind(file));
   ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromGguf(file));
-  const bool is_sentencepiece = kind == ModelKind::kSentencePiece;
-  const auto read_id = [&](std::string_view key) { return ReadId(file, vocabulary, key); };
-  ASSIGN_OR_RETURN(auto bos, read_id("tokenizer.ggml.bos_token_id"));
-  ASSIGN_OR_RETURN(auto eos, read_id("tokenizer.ggml.eos_token_id"));
-  ASSIGN_OR_RETURN(auto unknown, read_id("tokenizer.ggml.unknown_token_id"));
-  ASSIGN_OR_RETURN(const auto eot, read_id("tokenizer.ggml.eot_token_id"));
-  ASSIGN_OR_RETURN(const auto eom, read_id("tokenizer.ggml.eom_token_id"));
+  ASSIGN_OR_RETURN(const NamedTokens named, ReadNamedTokens(file, vocabulary, kind));
   Pretokenizer pretokenizer;
-  if (is_sentencepiece) {
-    // SentencePiece's own numbers, where the file does not say.
-    if (!unknown) unknown = TokenId(0);
-    if (!bos && !file.Find("tokenizer.ggml.bos_token_id") && vocabulary.size() > 1)
-      bos = TokenId(1);
-    if (!eos && !file.Find("tokenizer.ggml.eos_token_id") && vocabulary.size() > 2)
-      eos = TokenId(2);
-  } else {
+  if (kind == ModelKind::kBytePair) {
     ASSIGN_OR_RETURN(pretokenizer, ReadPretokenizer(file));
   }
   ASSIGN_OR_RETURN(const auto add_bos, file.FindBool("tokenizer.ggml.add_bos_token"));
@@ -187,29 +234,37 @@ Result<Tokenizer> Tokenizer::FromGguf(const GgufFile& file) {
   ASSIGN_OR_RETURN(const auto add_space, file.FindBool("tokenizer.ggml.add_space_prefix"));
 
   std::vector<TokenId> end_of_generation =
-      tokenizer_internal::FindEndOfGeneration(vocabulary, {eos, eot, eom});
+      tokenizer_internal::FindEndOfGeneration(vocabulary, {named.eos, named.eot, named.eom});
   ASSIGN_OR_RETURN(SpecialTokenFinder special_tokens, MakeSpecialTokens(file, vocabulary));
   ASSIGN_OR_RETURN(StringPool pieces, MakePieces(file, vocabulary, kind));
-  std::variant<BytePairEncoder, SentencePieceEncoder> encoder =
-      SentencePieceEncoder(vocabulary, unknown);
-  if (!is_sentencepiece) {
-    ASSIGN_OR_RETURN(encoder, BytePairEncoder::FromGguf(file, vocabulary, pretokenizer, unknown));
+  std::variant<BytePairEncoder, SentencePieceEncoder, WordPieceEncoder> encoder =
+      SentencePieceEncoder(vocabulary, named.unknown);
+  if (kind == ModelKind::kBytePair) {
+    ASSIGN_OR_RETURN(encoder,
+                     BytePairEncoder::FromGguf(file, vocabulary, pretokenizer, named.unknown));
+  } else if (kind == ModelKind::kWordPiece) {
+    ASSIGN_OR_RETURN(encoder, WordPieceEncoder::FromGguf(file, vocabulary, *named.unknown));
   }
-  ASSIGN_OR_RETURN(const auto fill_in_the_middle,
-                   tokenizer_internal::FindFillInTheMiddle(read_id, vocabulary));
-  const bool default_bos = is_sentencepiece || pretokenizer.adds_bos;
+  ASSIGN_OR_RETURN(
+      const auto fill_in_the_middle,
+      tokenizer_internal::FindFillInTheMiddle(
+          [&](std::string_view key) { return ReadId(file, vocabulary, key); }, vocabulary));
+  const bool is_word_piece = kind == ModelKind::kWordPiece;
+  const bool default_bos = kind != ModelKind::kBytePair || pretokenizer.adds_bos;
   return Tokenizer(std::unique_ptr<const Impl>(new Impl{
       .vocabulary = std::move(vocabulary),
       .pieces = std::move(pieces),
       .special_tokens = std::move(special_tokens),
       .encoder = std::move(encoder),
-      .bos = bos,
-      .eos = eos,
+      .bos = named.bos,
+      .eos = named.eos,
+      .separator = named.separator,
       .end_of_generation = std::move(end_of_generation),
       .fill_in_the_middle = fill_in_the_middle,
-      .adds_bos = bos.has_value() && add_bos.value_or(default_bos),
-      .adds_eos = eos.has_value() && add_eos.value_or(false),
-      .adds_space_prefix = is_sentencepiece && add_space.value_or(true),
+      .adds_bos = named.bos.has_value() && add_bos.value_or(default_bos),
+      .adds_eos = named.eos.has_value() && add_eos.value_or(is_word_piece),
+      .adds_space_prefix =
+          is_word_piece || (kind == ModelKind::kSentencePiece && add_space.value_or(true)),
   }));
 }
 
@@ -224,6 +279,8 @@ std::vector<TokenId> Tokenizer::Encode(std::string_view text, SpecialTokens spec
     }
     if (const auto* byte_pair = std::get_if<BytePairEncoder>(&impl_->encoder)) {
       byte_pair->Encode(impl_->vocabulary, fragment.text, out);
+    } else if (const auto* word_piece = std::get_if<WordPieceEncoder>(&impl_->encoder)) {
+      word_piece->Encode(impl_->vocabulary, fragment.text, out);
     } else {
       const auto space = impl_->adds_space_prefix && after_special
                              ? SentencePieceEncoder::Space::kPrefix
@@ -276,6 +333,7 @@ std::optional<TokenId> Tokenizer::FindToken(std::string_view text) const {
 int32_t Tokenizer::vocab_size() const { return impl_->vocabulary.size(); }
 std::optional<TokenId> Tokenizer::bos() const { return impl_->bos; }
 std::optional<TokenId> Tokenizer::eos() const { return impl_->eos; }
+std::optional<TokenId> Tokenizer::separator() const { return impl_->separator; }
 bool Tokenizer::adds_bos() const { return impl_->adds_bos; }
 bool Tokenizer::adds_eos() const { return impl_->adds_eos; }
 std::optional<FillInTheMiddle> Tokenizer::fill_in_the_middle() const {

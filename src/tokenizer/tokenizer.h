@@ -1,11 +1,11 @@
 // Tokenizer: text <-> token ids, as the model's GGUF metadata defines it.
 //
-// Two models: byte-level BPE ("gpt2"; Sennrich et al. 2016, Radford et al. 2019) and SentencePiece
-// BPE with byte fallback
-// ("llama"; Kudo and Richardson 2018).
-// Invariant: Decode(Encode(text)) == text for byte-level BPE, and ids equal those of llama.cpp for
-// the same file (for text that is valid UTF-8). Immutable after construction; every const method
-// may run on many threads at once.
+// Three models: byte-level BPE ("gpt2"; Sennrich et al. 2016, Radford et al. 2019), SentencePiece
+// BPE with byte fallback ("llama"; Kudo and Richardson 2018) and WordPiece ("bert"; Devlin et al.
+// 2019), whose normalisation loses capitals and accents.
+// Invariant: Decode(Encode(text)) == text for byte-level BPE, and for both kinds of BPE ids equal
+// those of llama.cpp for the same file (for text that is valid UTF-8). Immutable after
+// construction; every const method may run on many threads at once.
 #pragma once
 
 #include <memory>
@@ -66,8 +66,10 @@ class Tokenizer {
   std::optional<TokenId> FindToken(std::string_view text) const;  // by vocabulary text
 
   int32_t vocab_size() const;
-  std::optional<TokenId> bos() const;
-  std::optional<TokenId> eos() const;
+  std::optional<TokenId> bos() const;  // WordPiece: [CLS]
+  std::optional<TokenId> eos() const;  // WordPiece: [SEP]
+  // What stands between two texts that a cross-encoder reads together.
+  std::optional<TokenId> separator() const;
   bool adds_bos() const;  // whether a prompt (not a rendered template) should begin with BOS
   bool adds_eos() const;
   bool IsControl(TokenId id) const;
@@ -75,7 +77,7 @@ class Tokenizer {
   std::span<const TokenId> end_of_generation() const;
   // Nothing where the model was not made to fill in.
   std::optional<FillInTheMiddle> fill_in_the_middle() const;
-  // SentencePiece: a space is put before the text.
+  // SentencePiece: a space is put before the text. WordPiece: every word has one.
   bool adds_space_prefix() const;
 
  private:

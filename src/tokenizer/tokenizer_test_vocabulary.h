@@ -1,9 +1,12 @@
 // For tests: small vocabularies, written with the GGUF writer.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gguf/gguf.h"
@@ -50,6 +53,12 @@ struct TestVocabulary {
     return Tokenizer::FromGguf(file);
   }
 };
+
+inline Tokenizer LoadOrDie(const TestVocabulary& vocabulary) {
+  auto tokenizer = vocabulary.Load();
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  return std::move(tokenizer).value();
+}
 
 // Ids 0 to 255 are the bytes; then h+e, l+l, he+ll, hell+o, Ġ+hello, a+a, aa+aa as merged, then
 // special tokens.
