@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/request_parser.h"
@@ -83,13 +84,7 @@ void ParseAround(Fields& fields, CompletionRequest& request) {
   }
 }
 
-}  // namespace
-
-ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+CompletionRequest ReadCompletion(Fields& fields) {
   CompletionRequest request;
   request.options = ParseOptions(fields, 0);
   if (!request.options.max_tokens) request.options.max_tokens = 16;  // OpenAI's default
@@ -109,14 +104,10 @@ ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, Unkno
   if (const auto logprobs = fields.Int("logprobs", 0, 20)) {
     request.options.sampling.top_logprobs = static_cast<int32_t>(*logprobs);
   }
-  return Finish(fields, unknown, std::move(request));
+  return request;
 }
 
-ApiResult<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+TokenizeRequest ReadTokenize(Fields& fields) {
   TokenizeRequest request;
   auto content = fields.String("content");
   auto prompt = fields.String("prompt");
@@ -126,14 +117,10 @@ ApiResult<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
   request.text = content ? *std::move(content) : std::move(prompt).value_or("");
   request.add_special = fields.Bool("add_special").value_or(true);
   request.parse_special = fields.Bool("parse_special").value_or(false);
-  return Finish(fields, UnknownFields::kIgnore, std::move(request));
+  return request;
 }
 
-ApiResult<std::vector<TokenId>> ParseDetokenizeRequest(std::string_view body) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+std::vector<TokenId> ReadDetokenize(Fields& fields) {
   const Json* tokens = fields.Find("tokens");
   std::optional<std::vector<TokenId>> ids;
   if (tokens != nullptr && tokens->is_array()) ids = TokenArray(*tokens);
@@ -141,7 +128,39 @@ ApiResult<std::vector<TokenId>> ParseDetokenizeRequest(std::string_view body) {
     fields.Fail("tokens", "'tokens' must be an array of token ids.",
                 tokens == nullptr ? "missing_required_parameter" : "invalid_type");
   }
-  return Finish(fields, UnknownFields::kIgnore, std::move(ids).value_or(std::vector<TokenId>()));
+  return std::move(ids).value_or(std::vector<TokenId>());
 }
+
+}  // namespace
+
+ApiResult<CompletionRequest> ParseCompletionRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto request = ReadCompletion(fields);
+  return Finish(fields, unknown, std::move(request));
+}
+
+openai_internal::FieldTable openai_internal::CompletionFields() { return TableOf(ReadCompletion); }
+
+ApiResult<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto request = ReadTokenize(fields);
+  return Finish(fields, UnknownFields::kIgnore, std::move(request));
+}
+
+openai_internal::FieldTable openai_internal::TokenizeFields() { return TableOf(ReadTokenize); }
+
+ApiResult<std::vector<TokenId>> ParseDetokenizeRequest(std::string_view body) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto request = ReadDetokenize(fields);
+  return Finish(fields, UnknownFields::kIgnore, std::move(request));
+}
+
+openai_internal::FieldTable openai_internal::DetokenizeFields() { return TableOf(ReadDetokenize); }
 
 }  // namespace millrace

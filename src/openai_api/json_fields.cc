@@ -90,15 +90,28 @@ void Fields::Fail(std::string_view param, std::string message, std::string_view 
   error_->code = std::string(code);
 }
 
+void Fields::Note(std::string_view name, const FieldInfo& info) {
+  if (table_ == nullptr) return;
+  const auto [at, added] = table_->try_emplace(std::string(name), info);
+  if (!added && at->second.type == FieldInfo::Type::kAny) at->second = info;
+}
+
 const Json* Fields::Find(std::string_view name) {
   known_.emplace(name);
+  Note(name, {});
   if (error_) return nullptr;
   const auto found = object_.find(std::string(name));
   if (found == object_.end() || found->is_null()) return nullptr;
   return &*found;
 }
 
+bool Fields::Has(std::string_view name) const {
+  const auto found = object_.find(std::string(name));
+  return found != object_.end() && !found->is_null();
+}
+
 std::optional<double> Fields::Number(std::string_view name, double low, double high) {
+  Note(name, {FieldInfo::Type::kNumber, low, high});
   const Json* value = Find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_number()) {
@@ -115,6 +128,7 @@ std::optional<double> Fields::Number(std::string_view name, double low, double h
 }
 
 std::optional<int64_t> Fields::Int(std::string_view name, int64_t low, int64_t high) {
+  Note(name, {FieldInfo::Type::kInteger, static_cast<double>(low), static_cast<double>(high)});
   const Json* value = Find(name);
   if (value == nullptr) return std::nullopt;
   const double number = value->is_number() ? value->get<double>() : std::nan("");
@@ -132,6 +146,7 @@ std::optional<int64_t> Fields::Int(std::string_view name, int64_t low, int64_t h
 }
 
 std::optional<bool> Fields::Bool(std::string_view name) {
+  Note(name, {FieldInfo::Type::kBoolean});
   const Json* value = Find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_boolean()) {
@@ -142,6 +157,7 @@ std::optional<bool> Fields::Bool(std::string_view name) {
 }
 
 std::optional<std::string> Fields::String(std::string_view name) {
+  Note(name, {FieldInfo::Type::kString});
   const Json* value = Find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/translated_chat.h"
 #include "openai_api/translation.h"
 
@@ -13,6 +14,23 @@ namespace millrace {
 namespace {
 
 using namespace openai_internal;
+
+// What the chat does not get as it is.
+constexpr std::string_view kTakenOfMessages[] = {"system",
+                                                 "messages",
+                                                 "stop_sequences",
+                                                 "stop",
+                                                 "tools",
+                                                 "tool_choice",
+                                                 "thinking",
+                                                 "metadata",
+                                                 "service_tier",
+                                                 "max_tokens",
+                                                 "max_completion_tokens",
+                                                 "response_format",
+                                                 "logprobs",
+                                                 "n",
+                                                 "container"};
 
 enum class MaxTokens { kRequired, kOptional };
 
@@ -170,15 +188,20 @@ void TakeThinking(Fields& fields, Json& chat) {
     chat["chat_template_kwargs"]["enable_thinking"] = Has(*thinking, "enabled");
 }
 
-ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
-                                  MaxTokens max_tokens) {
-  ApiResult<Json> parsed = ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
-  Json chat = FieldsBut(json, {"system", "messages", "stop_sequences", "stop", "tools",
-                               "tool_choice", "thinking", "metadata", "service_tier", "max_tokens",
-                               "max_completion_tokens", "n", "stream_options", "container"});
+struct Turns {
+  Json chat;
+  std::string prefill;
+};
+
+Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
+  RefuseChatNames(fields, {{"stop", "say 'stop_sequences'"},
+                           {"max_completion_tokens", "say 'max_tokens'"},
+                           {"response_format", "use /v1/chat/completions"},
+                           {"logprobs", "use /v1/chat/completions"},
+                           {"n", "an answer has one choice"}});
+  Turns turns;
+  Json& chat = turns.chat;
+  chat = FieldsBut(json, kTakenOfMessages);
   chat["messages"] = TurnMessages(fields);
   const auto most = fields.Int("max_tokens", 1, INT32_MAX);
   if (most) {
@@ -190,18 +213,31 @@ ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
   TakeMessageTools(fields, chat);
   TakeStopSequences(fields, chat);
   TakeThinking(fields, chat);
-  std::string prefill;
-  if (fields.ok() && chat["messages"].back()["role"] == "assistant" &&
-      !chat["messages"].back().contains("tool_calls")) {
-    prefill = chat["messages"].back()["content"];
+  for (const char* name : {"metadata", "service_tier", "container"}) {
+    fields.Find(name);  // taken, and without effect
+  }
+  if (!fields.ok()) return turns;
+  const Json& last = chat["messages"].back();
+  if (last["role"] == "assistant" && !last.contains("tool_calls")) {
+    turns.prefill = last["content"];
     chat["messages"].erase(chat["messages"].size() - 1);
     if (chat["messages"].empty()) {
       fields.Fail("messages", "'messages' must hold a message of the user's.", "invalid_value");
     }
   }
+  return turns;
+}
+
+ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
+                                  MaxTokens max_tokens) {
+  ApiResult<Json> parsed = ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  Turns turns = ReadTurns(fields, json, max_tokens);
   if (!fields.ok()) return fields.error();
-  ApiResult<ChatRequest> request = ParseChatObject(chat, unknown);
-  if (auto* translated = std::get_if<ChatRequest>(&request)) translated->prefill = prefill;
+  ApiResult<ChatRequest> request = ParseTranslated(turns.chat, unknown);
+  if (auto* chat = std::get_if<ChatRequest>(&request)) chat->prefill = std::move(turns.prefill);
   return request;
 }
 
@@ -215,6 +251,11 @@ ApiResult<TranslatedChat> ParseMessagesRequest(std::string_view body, UnknownFie
 
 ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFields unknown) {
   return ParseTurns(body, unknown, MaxTokens::kOptional);
+}
+
+openai_internal::FieldTable openai_internal::MessagesFields() {
+  const auto read = [](Fields& fields) { ReadTurns(fields, Json::object(), MaxTokens::kOptional); };
+  return WithChatFields(TableOf(read), kTakenOfMessages);
 }
 
 }  // namespace millrace

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/passage_options.h"
@@ -112,16 +113,7 @@ void ParseTools(Fields& fields, Json& chat) {
   if (fields.ok() && tools != nullptr && !tools->empty() && !none) chat["tools"] = *tools;
 }
 
-}  // namespace
-
-ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  return openai_internal::ParseChatObject(std::get<Json>(parsed), unknown);
-}
-
-ApiResult<ChatRequest> openai_internal::ParseChatObject(const Json& json, UnknownFields unknown) {
-  Fields fields(json);
+ChatRequest ReadChat(Fields& fields) {
   ChatRequest request;
   request.options = ParseOptions(fields);
   if (const auto max = fields.Int("max_completion_tokens", 1, kMaxInt32)) {
@@ -146,7 +138,23 @@ ApiResult<ChatRequest> openai_internal::ParseChatObject(const Json& json, Unknow
   }
   ParsePassageOptions(fields, chat["messages"], request);
   if (fields.ok()) request.template_json = Dump(chat);
+  return request;
+}
+
+}  // namespace
+
+ApiResult<ChatRequest> ParseChatRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  return openai_internal::ParseChatObject(std::get<Json>(parsed), unknown);
+}
+
+ApiResult<ChatRequest> openai_internal::ParseChatObject(const Json& json, UnknownFields unknown) {
+  Fields fields(json);
+  ChatRequest request = ReadChat(fields);
   return Finish(fields, unknown, std::move(request));
 }
+
+openai_internal::FieldTable openai_internal::ChatFields() { return TableOf(ReadChat); }
 
 }  // namespace millrace

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/request_parser.h"
+#include "openai_api/translated_chat.h"
 
 namespace {
 
@@ -23,7 +24,7 @@ void CheckError(const ApiError& error) {
 void CheckOptions(const GenerationOptions& options) {
   CHECK(Validate(options.sampling, kVocabulary).ok());
   CHECK(options.n >= 1 && options.n <= kMaxChoices);
-  CHECK(!options.max_tokens || *options.max_tokens >= 1);
+  CHECK(!options.max_tokens || *options.max_tokens >= (options.echo ? 0 : 1));
   CHECK(options.stop.size() <= kMaxStopStrings);
   for (const std::string& stop : options.stop) CHECK(!stop.empty());
 }
@@ -33,6 +34,11 @@ void Check(const ChatRequest& chat) {
   const auto json = openai_internal::ParseJsonObject(chat.template_json);
   CHECK(std::holds_alternative<openai_internal::Json>(json));
   CHECK(!std::get<openai_internal::Json>(json).at("messages").empty());
+}
+
+void Check(const TranslatedChat& translated) {
+  Check(translated.chat);
+  CHECK(translated.format != nullptr && translated.chat.options.n == 1);
 }
 
 void Check(const CompletionRequest& completion) {
@@ -62,8 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
   const UnknownFields unknown =
-      (data[0] & 4) != 0 ? UnknownFields::kRefuse : UnknownFields::kIgnore;
-  switch (data[0] & 3) {
+      (data[0] & 8) != 0 ? UnknownFields::kRefuse : UnknownFields::kIgnore;
+  switch (data[0] & 7) {
     case 0:
       CheckResult(ParseChatRequest(body, unknown));
       break;
@@ -72,6 +78,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 2:
       CheckResult(ParseTokenizeRequest(body));
+      break;
+    case 3:
+      CheckResult(ParseResponsesRequest(body, unknown));
+      break;
+    case 4:
+      CheckResult(ParseMessagesRequest(body, unknown));
+      break;
+    case 5:
+      CheckResult(ParseCountTokensRequest(body, unknown));
       break;
     default:
       CheckResult(ParseDetokenizeRequest(body));

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/translated_chat.h"
 #include "openai_api/translation.h"
 
@@ -13,6 +14,37 @@ namespace millrace {
 namespace {
 
 using namespace openai_internal;
+
+// What the chat does not get as it is.
+constexpr std::string_view kTakenOfResponses[] = {"input",
+                                                  "instructions",
+                                                  "messages",
+                                                  "max_output_tokens",
+                                                  "max_tokens",
+                                                  "max_completion_tokens",
+                                                  "response_format",
+                                                  "tools",
+                                                  "tool_choice",
+                                                  "text",
+                                                  "include",
+                                                  "top_logprobs",
+                                                  "logprobs",
+                                                  "store",
+                                                  "metadata",
+                                                  "reasoning",
+                                                  "parallel_tool_calls",
+                                                  "previous_response_id",
+                                                  "conversation",
+                                                  "prompt",
+                                                  "background",
+                                                  "truncation",
+                                                  "stream_options",
+                                                  "service_tier",
+                                                  "safety_identifier",
+                                                  "n",
+                                                  "max_tool_calls",
+                                                  "prompt_cache_retention"};
+constexpr std::string_view kType[] = {"type"};
 
 // What needs the responses of before, which are not kept, or the server's own decision to leave out
 // a part of the input, which it never takes.
@@ -147,7 +179,7 @@ void TakeTextFormat(Fields& fields, Json& chat) {
     chat["response_format"] = format;
     return;
   }
-  chat["response_format"] = {{"type", "json_schema"}, {"json_schema", FieldsBut(format, {"type"})}};
+  chat["response_format"] = {{"type", "json_schema"}, {"json_schema", FieldsBut(format, kType)}};
 }
 
 void TakeLogprobs(Fields& fields, Json& chat) {
@@ -189,39 +221,14 @@ Json EchoOf(const Json& json, const ChatRequest& chat) {
   return echo;
 }
 
-}  // namespace
-
-ApiResult<TranslatedChat> ParseResponsesRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<Json> parsed = ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+Json ReadResponses(Fields& fields, const Json& json) {
+  RefuseChatNames(fields, {{"messages", "say 'input'"},
+                           {"max_tokens", "say 'max_output_tokens'"},
+                           {"max_completion_tokens", "say 'max_output_tokens'"},
+                           {"response_format", "say 'text'"},
+                           {"logprobs", "say 'include' and 'top_logprobs'"}});
   RefuseStored(fields);
-  Json chat = FieldsBut(json, {"input",
-                               "instructions",
-                               "messages",
-                               "max_output_tokens",
-                               "tools",
-                               "tool_choice",
-                               "text",
-                               "include",
-                               "top_logprobs",
-                               "logprobs",
-                               "store",
-                               "metadata",
-                               "reasoning",
-                               "parallel_tool_calls",
-                               "previous_response_id",
-                               "conversation",
-                               "prompt",
-                               "background",
-                               "truncation",
-                               "stream_options",
-                               "service_tier",
-                               "safety_identifier",
-                               "n",
-                               "max_tool_calls",
-                               "prompt_cache_retention"});
+  Json chat = FieldsBut(json, kTakenOfResponses);
   chat["messages"] = InputMessages(fields);
   if (const auto most = fields.Int("max_output_tokens", 1, INT32_MAX)) {
     chat["max_completion_tokens"] = *most;
@@ -231,12 +238,32 @@ ApiResult<TranslatedChat> ParseResponsesRequest(std::string_view body, UnknownFi
   TakeLogprobs(fields, chat);
   fields.Bool("store");
   if (!fields.Bool("parallel_tool_calls").value_or(true)) chat["parallel_tool_calls"] = false;
+  for (const char* name : {"metadata", "reasoning", "service_tier", "safety_identifier",
+                           "stream_options", "max_tool_calls", "prompt_cache_retention"}) {
+    fields.Find(name);  // taken, and without effect
+  }
+  return chat;
+}
+
+}  // namespace
+
+ApiResult<TranslatedChat> ParseResponsesRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  const Json& json = std::get<Json>(parsed);
+  Fields fields(json);
+  const Json chat = ReadResponses(fields, json);
   if (!fields.ok()) return fields.error();
-  ApiResult<ChatRequest> request = ParseChatObject(chat, unknown);
+  ApiResult<ChatRequest> request = ParseTranslated(chat, unknown);
   if (auto* error = std::get_if<ApiError>(&request)) return *error;
   auto& translated = std::get<ChatRequest>(request);
   Json echo = EchoOf(json, translated);
   return TranslatedChat{std::move(translated), MakeResponsesFormat(std::move(echo))};
+}
+
+openai_internal::FieldTable openai_internal::ResponsesFields() {
+  const auto read = [](Fields& fields) { ReadResponses(fields, Json::object()); };
+  return WithChatFields(TableOf(read), kTakenOfResponses);
 }
 
 }  // namespace millrace

@@ -5,14 +5,41 @@
 #include <algorithm>
 #include <utility>
 
+#include "openai_api/field_tables.h"
+
 namespace millrace::openai_internal {
 
-Json FieldsBut(const Json& json, std::initializer_list<std::string_view> names) {
+ApiResult<ChatRequest> ParseTranslated(const Json& json, UnknownFields unknown) {
+  ApiResult<ChatRequest> request = ParseChatObject(json, unknown);
+  if (const auto* chat = std::get_if<ChatRequest>(&request)) {
+    const ApiResult<Json> readable = ParseJsonObject(chat->template_json);
+    if (const auto* error = std::get_if<ApiError>(&readable)) return *error;
+  }
+  return request;
+}
+
+Json FieldsBut(const Json& json, std::span<const std::string_view> names) {
   Json rest = Json::object();
   for (const auto& [name, value] : json.items()) {
     if (std::find(names.begin(), names.end(), name) == names.end()) rest[name] = value;
   }
   return rest;
+}
+
+FieldTable WithChatFields(FieldTable own, std::span<const std::string_view> names) {
+  for (const auto& [name, info] : ChatFields()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) own.try_emplace(name, info);
+  }
+  return own;
+}
+
+void RefuseChatNames(Fields& fields,
+                     std::initializer_list<std::pair<const char*, const char*>> names) {
+  for (const auto& [name, instead] : names) {
+    if (!fields.Has(name)) continue;
+    fields.Fail(name, fmt::format("'{}' is not a field of this route: {}.", name, instead),
+                "unsupported_parameter");
+  }
 }
 
 const Json& MemberOf(const Json& object, std::string_view name) {

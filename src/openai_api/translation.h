@@ -4,8 +4,10 @@
 
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "openai_api/answer_format.h"
 #include "openai_api/json_fields.h"
@@ -16,13 +18,21 @@ namespace millrace::openai_internal {
 // As ParseChatRequest, of a body that has been read.
 ApiResult<ChatRequest> ParseChatObject(const Json& json, UnknownFields unknown);
 
+// The same, of a body that was translated: nesting that the translation made too deep is refused.
+ApiResult<ChatRequest> ParseTranslated(const Json& json, UnknownFields unknown);
+
 // Responses and messages: an answer has one choice. `echo`: the fields of a response that repeat
 // the request's.
 std::unique_ptr<AnswerFormat> MakeResponsesFormat(Json echo);
 std::unique_ptr<AnswerFormat> MakeMessagesFormat();
 
 // All fields of `json` but those named.
-Json FieldsBut(const Json& json, std::initializer_list<std::string_view> names);
+Json FieldsBut(const Json& json, std::span<const std::string_view> names);
+// The fields of `own` and those that a chat takes from the same body: all but those named.
+FieldTable WithChatFields(FieldTable own, std::span<const std::string_view> names);
+// Fails where a field is there that has another name, or no meaning, in this interface.
+void RefuseChatNames(Fields& fields,
+                     std::initializer_list<std::pair<const char*, const char*>> names);
 // The text of content that is a string or an array of parts of one of `types`, each with a "text".
 // Nothing, and `fields` fails, for anything else.
 std::string TextOf(Fields& fields, const std::string& where, const Json& content,

@@ -169,5 +169,22 @@ TEST(Translation, WhatMessagesCannotDoIsNamed) {
   EXPECT_EQ(MessagesParam({{"nonsense", 9}}, UnknownFields::kRefuse), "nonsense");
 }
 
+// The translation puts a tool's schema one level deeper than the body has it.
+TEST(Translation, NestingThatBecomesTooDeepIsRefused) {
+  json schema = json::object();
+  for (int i = 0; i < 58; ++i) schema = json{{"properties", schema}};
+  json body = {{"max_tokens", 5}, {"messages", json::array({kUser})}};
+  for (int depth = 58; depth < 64; ++depth) {
+    body["tools"] = json::array({{{"name", "f"}, {"input_schema", schema}}});
+    const auto parsed = ParseMessagesRequest(body.dump(), UnknownFields::kRefuse);
+    if (const auto* error = std::get_if<ApiError>(&parsed)) {
+      EXPECT_NE(error->message.find("nested deeper"), std::string::npos) << error->message;
+    } else {
+      EXPECT_LE(depth, 59);
+    }
+    schema = json{{"properties", schema}};
+  }
+}
+
 }  // namespace
 }  // namespace millrace

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "http/router.h"
+#include "openai_api/openapi.h"
 #include "server/debug_endpoints.h"
 #include "server/request_context.h"
 #include "server/store_routes.h"
@@ -169,9 +170,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     Router router([](int status, std::string_view text) {
       return ErrorResponse(HttpApiError(status, text));
     });
+    std::vector<ApiRoute> routes;
     const auto add = [&](const char* method, const char* path, Work work, Access access,
                          Thread thread) {
       router.Add(method, path, Route(std::move(work), access, thread));
+      routes.push_back({method, path, access == Access::kKeys});
     };
     add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
@@ -195,12 +198,18 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     add("POST", "/v1/responses", HandleResponses, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/v1/messages", HandleMessages, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/v1/messages/count_tokens", HandleCountTokens, Access::kKeys, Thread::kWorker);
+    const auto describe = [this](const ContextPointer& context, const HttpRequest&) {
+      context->Reply(JsonResponse(200, open_api));
+    };
+    add("GET", "/openapi.json", describe, Access::kKeys, Thread::kIo);
     add("POST", "/tokenize", HandleTokenize, Access::kKeys, Thread::kWorker);
     add("POST", "/detokenize", HandleDetokenize, Access::kKeys, Thread::kWorker);
+    open_api = OpenApiJson(routes, shared->config.version);
     return router;
   }
 
   std::shared_ptr<Shared> shared;
+  std::string open_api;  // the document
   WorkerPool workers;
   std::shared_ptr<WorkerPool> formatters;  // shared with whoever posts just now
   std::unique_ptr<HttpServer> http;        // destroyed first: its handlers use the rest

@@ -1,0 +1,15 @@
+// The fields that each request body may have, as its parser reads them. Internal to openai_api/.
+#pragma once
+
+#include "openai_api/json_fields.h"
+
+namespace millrace::openai_internal {
+
+FieldTable ChatFields();
+FieldTable CompletionFields();
+FieldTable ResponsesFields();
+FieldTable MessagesFields();
+FieldTable TokenizeFields();
+FieldTable DetokenizeFields();
+
+}  // namespace millrace::openai_internal

@@ -1,0 +1,134 @@
+#include "openai_api/openapi.h"
+
+#include <array>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "openai_api/field_tables.h"
+#include "openai_api/openapi_shapes.h"
+
+namespace millrace {
+namespace {
+
+using namespace openai_internal;
+
+struct Operation {
+  std::string_view method, path, summary;
+  std::string_view body = {};  // the name of a schema; empty: none
+  bool streams = false;
+};
+
+constexpr Operation kOperations[] = {
+    {"GET", "/", "The page for people"},
+    {"GET", "/health/live", "Whether the process answers"},
+    {"GET", "/health/ready", "Whether requests are taken: 503 while it drains"},
+    {"GET", "/version", "The server's version"},
+    {"GET", "/metrics", "Prometheus metrics"},
+    {"GET", "/openapi.json", "This document"},
+    {"GET", "/v1/models", "The served model and its aliases"},
+    {"GET", "/v1/models/*", "One of them"},
+    {"GET", "/v1/insights", "What the optimisations have saved"},
+    {"POST", "/v1/chat/completions", "The next message of a chat", "ChatRequest", true},
+    {"POST", "/v1/completions", "The continuation of a text", "CompletionRequest", true},
+    {"POST", "/v1/responses", "The same as OpenAI's Responses", "ResponsesRequest", true},
+    {"POST", "/v1/messages", "The same as Anthropic's Messages", "MessagesRequest", true},
+    {"POST", "/v1/messages/count_tokens", "How many tokens a message's prompt has",
+     "MessagesRequest"},
+    {"POST", "/tokenize", "A text's tokens", "TokenizeRequest"},
+    {"POST", "/detokenize", "The text of tokens", "DetokenizeRequest"},
+};
+
+const Operation* Find(const ApiRoute& route) {
+  for (const Operation& operation : kOperations) {
+    if (operation.method == route.method && operation.path == route.path) return &operation;
+  }
+  return nullptr;
+}
+
+Json FieldSchema(const std::string& name, const FieldInfo& info) {
+  constexpr double kExact = 0x1p53;  // wider ranges are those of the type
+  Json schema;
+  switch (info.type) {
+    case FieldInfo::Type::kAny:
+      return ShapeOf(name);
+    case FieldInfo::Type::kBoolean:
+      return {{"type", "boolean"}};
+    case FieldInfo::Type::kString:
+      return {{"type", "string"}};
+    case FieldInfo::Type::kInteger:
+      schema["type"] = "integer";
+      if (std::abs(info.low) < kExact) schema["minimum"] = static_cast<int64_t>(info.low);
+      if (std::abs(info.high) < kExact) schema["maximum"] = static_cast<int64_t>(info.high);
+      return schema;
+    case FieldInfo::Type::kNumber:
+      return {{"type", "number"}, {"minimum", info.low}, {"maximum", info.high}};
+  }
+  return schema;
+}
+
+Json BodySchema(const FieldTable& table, std::initializer_list<const char*> required) {
+  Json schema = {{"type", "object"}, {"properties", Json::object()}};
+  for (const auto& [name, info] : table) schema["properties"][name] = FieldSchema(name, info);
+  if (required.size() > 0) schema["required"] = required;
+  return schema;
+}
+
+Json Schemas() {
+  return {{"ChatRequest", BodySchema(ChatFields(), {"messages"})},
+          {"CompletionRequest", BodySchema(CompletionFields(), {"prompt"})},
+          {"ResponsesRequest", BodySchema(ResponsesFields(), {"input"})},
+          {"MessagesRequest", BodySchema(MessagesFields(), {"messages"})},
+          {"TokenizeRequest", BodySchema(TokenizeFields(), {})},
+          {"DetokenizeRequest", BodySchema(DetokenizeFields(), {"tokens"})},
+          {"Error", ErrorShape()}};
+}
+
+Json Ref(std::string_view name) { return {{"$ref", "#/components/schemas/" + std::string(name)}}; }
+
+Json OperationJson(const ApiRoute& route, const Operation* known) {
+  Json operation;
+  if (known != nullptr) operation["summary"] = std::string(known->summary);
+  if (route.path.ends_with('*')) {
+    operation["parameters"] = Json::array(
+        {{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
+  }
+  if (known != nullptr && !known->body.empty()) {
+    operation["requestBody"] = {
+        {"required", true}, {"content", {{"application/json", {{"schema", Ref(known->body)}}}}}};
+  }
+  Json content = {{"application/json", Json::object()}};
+  if (known != nullptr && known->streams) content["text/event-stream"] = Json::object();
+  if (route.path == "/metrics") content = {{"text/plain", Json::object()}};
+  if (route.path == "/") content = {{"text/html", Json::object()}};
+  operation["responses"] = {
+      {"200", {{"description", "The answer"}, {"content", std::move(content)}}},
+      {"default",
+       {{"description", "A refusal or a failure"},
+        {"content", {{"application/json", {{"schema", Ref("Error")}}}}}}}};
+  if (!route.needs_key) operation["security"] = Json::array();
+  return operation;
+}
+
+std::string Lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(c | 0x20);  // letters only
+  return text;
+}
+
+}  // namespace
+
+std::string OpenApiJson(std::span<const ApiRoute> routes, std::string_view version) {
+  Json document = {{"openapi", "3.1.0"},
+                   {"info", {{"title", "Millrace"}, {"version", std::string(version)}}}};
+  document["security"] = Json::array({{{"key", Json::array()}}});
+  for (const ApiRoute& route : routes) {
+    std::string path = route.path;
+    if (path.ends_with('*')) path = path.substr(0, path.size() - 1) + "{id}";
+    document["paths"][path][Lower(route.method)] = OperationJson(route, Find(route));
+  }
+  document["components"]["schemas"] = Schemas();
+  document["components"]["securitySchemes"]["key"] = {{"type", "http"}, {"scheme", "bearer"}};
+  return Dump(document);
+}
+
+}  // namespace millrace

@@ -1,0 +1,14 @@
+// The inner shapes of fields that are objects or arrays. Internal to openai_api/.
+#pragma once
+
+#include <string_view>
+
+#include "openai_api/json_fields.h"
+
+namespace millrace::openai_internal {
+
+// As a JSON schema; {} (anything) where the list has none.
+Json ShapeOf(std::string_view name);
+Json ErrorShape();
+
+}  // namespace millrace::openai_internal
