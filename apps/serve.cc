@@ -87,6 +87,8 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   }
   config.keys = ApiKeys(std::move(keys));
   config.unknown_fields = flags.strict ? UnknownFields::kRefuse : UnknownFields::kIgnore;
+  // Requests that wait for a worker are not in the queue yet: it must be the narrower bound.
+  config.max_queued_work = std::max(config.max_queued_work, static_cast<size_t>(flags.max_queue));
   config.max_requests_per_key = flags.max_requests_per_key;
   config.debug_endpoints = flags.debug_endpoints;
   config.max_tokens_per_key = flags.max_tokens_per_key;
