@@ -1,7 +1,7 @@
 # The two commands: `make serve` and `make test`. Each installs what is missing, builds, and does what it says.
 JOBS ?= $(shell nproc)
 PORT ?= 8080
-.PHONY: serve test build test-build bench scenarios fuzz asan tsan format clean dependencies
+.PHONY: serve test build test-build test-dashboard dashboard bench scenarios fuzz asan tsan format clean dependencies
 
 serve: build
 	./build/release/apps/millrace serve --port $(PORT)
@@ -16,6 +16,18 @@ test: dependencies
 	cmake --build build/dev -j$(JOBS)
 	ctest --test-dir build/dev --output-on-failure -j$(JOBS) -LE peer
 	@scripts/list_skipped.sh build/dev
+
+# The dashboard: builds its bundle anew, for those who change web/; and in a browser.
+dashboard:
+	scripts/install_dependencies.sh dashboard
+	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
+
+test-dashboard: dependencies
+	scripts/install_dependencies.sh dashboard
+	cd web && npm ci --no-audit --no-fund
+	cmake --preset dev >/dev/null
+	cmake --build build/dev -j$(JOBS) --target millrace
+	ctest --test-dir build/dev --output-on-failure -R dashboard
 
 bench: dependencies
 	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=ON >/dev/null

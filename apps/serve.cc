@@ -12,6 +12,9 @@
 #include <thread>
 
 #include "command_line.h"
+#include "embedded_model.h"
+#include "embedded_web.h"
+#include "measure_job.h"
 #include "model_loading.h"
 #include "openai_api/template_chat.h"
 #include "prompt_reduction/passage_store.h"
@@ -47,6 +50,7 @@ struct ServeFlags {
   std::string log_format = "text";
   std::string metrics_compat = "off";
   bool debug_endpoints = false;
+  std::string dashboard = "on";
   std::string record;
   std::string record_texts = "on";
   std::string reduce = "auto";
@@ -68,6 +72,27 @@ std::function<uint64_t()> SystemRandom() {
 
 LogFormat LogFormatOf(const ServeFlags& flags) {
   return flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+}
+
+DashboardConfig MakeDashboard(const ServeFlags& flags, const LoadedModel& loaded) {
+  DashboardConfig dashboard;
+  dashboard.files = EmbeddedWebFiles();
+  if (flags.model.model.empty()) {
+    dashboard.samples = EmbeddedTask();  // it knows no other questions
+    dashboard.comparison = EmbeddedComparison();
+  }
+  dashboard.measure = HooksOf(std::make_shared<MeasureJob>(flags.model.model, flags.model.draft));
+  dashboard.isa = loaded.isa;
+  dashboard.kv_type = loaded.kv_type;
+  const ModelFlags& m = flags.model;
+  dashboard.switches = {{"prefix-cache", m.kv == "contiguous" ? "off" : m.prefix_cache},
+                        {"speculate", m.speculate},
+                        {"batching", m.batching},
+                        {"reduce", flags.reduce},
+                        {"kv", m.kv},
+                        {"attention", m.attention},
+                        {"kv-type", m.kv_type}};
+  return dashboard;
 }
 
 Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
@@ -195,10 +220,12 @@ Status Serve(const ServeFlags& flags) {
                  flags.record_texts == "on" ? "with their texts" : "without texts");
   }
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
+  if (flags.dashboard == "on") config.dashboard = MakeDashboard(flags, loaded);
   EngineConfig engine_config;
   engine_config.max_queued_requests = flags.max_queue;
   engine_config.max_queued_tokens = flags.max_queued_tokens;
-  if (flags.debug_endpoints) engine_config.timeline_steps = kTimelineSteps;
+  if (flags.debug_endpoints || flags.dashboard == "on")
+    engine_config.timeline_steps = kTimelineSteps;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                    MakeEngine(flags.model, loaded, engine_config));
   ServedModel served = MakeServed(flags, loaded, *engine);
@@ -312,6 +339,11 @@ void AddServeVerb(CommandLine& line) {
               "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
               "block is for, to be drawn")
       .Env("MILLRACE_DEBUG_ENDPOINTS");
+  verb.Option("--dashboard", flags->dashboard,
+              "on: the page at / and what it asks for under /debug; off: neither")
+      .Env("MILLRACE_DASHBOARD")
+      .ShowDefault()
+      .OneOf({"on", "off"});
   verb.Option("--record", flags->record,
               "append every completed request to this file, as a workload for `millrace measure`")
       .Env("MILLRACE_RECORD")

@@ -16,8 +16,9 @@ case "${1:-}" in
   fuzz) packages+=(clang libclang-rt-14-dev) ;;
   format) packages+=(clang-format) ;;
   end-to-end) packages+=(nodejs npm) ;;
+  dashboard) packages+=(nodejs npm chromium fonts-dejavu-core) ;;
   aarch64) packages+=(g++-aarch64-linux-gnu qemu-user googletest) ;;
-  *) echo "usage: $0 [fuzz|format|end-to-end|aarch64]" >&2; exit 2 ;;
+  *) echo "usage: $0 [fuzz|format|end-to-end|dashboard|aarch64]" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -296,6 +296,7 @@ void Scheduler::Mark(KvMap& map) const {
     }
   }
   for (const Sequence* sequence : running_) {
+    map.sequences.push_back({sequence->request, sequence->computed, sequence->max_length});
     int32_t left = sequence->computed;
     for (const BlockId block : sequence->block_table) {
       KvBlockUse& use = map.blocks[static_cast<size_t>(block.value)];

@@ -215,7 +215,7 @@ class Scheduler {
   int32_t waiting() const;
   const WaitingQueue& queue() const { return waiting_; }
   KvUsage usage() const;
-  // Writes into `map` which sequences have which blocks, and how far they are filled.
+  // Writes into `map` which sequences run and have which blocks, and how far they are filled.
   void Mark(KvMap& map) const;
 
  private:

@@ -257,16 +257,25 @@ void Engine::Stop() {
   state_->wake.notify_one();
 }
 
-void Engine::InspectKv(std::function<void(const KvMap&)> look) {
+bool Engine::Inspect(std::function<void(const State&)> look) {
   {
     const std::lock_guard lock(state_->mutex);
-    if (!state_->stop) {
-      state_->inspections.push_back(std::move(look));
-      look = nullptr;
-    }
+    if (state_->stop) return false;
+    state_->inspections.push_back(std::move(look));
   }
-  if (look) return look(KvMap{});
   state_->wake.notify_one();
+  return true;
+}
+
+void Engine::InspectKv(std::function<void(const KvMap&)> look, KvLook what) {
+  const bool will = Inspect([look, what](const State& state) { look(state.MapOfKv(what)); });
+  if (!will) look(KvMap{});
+}
+
+void Engine::InspectPrefixes(size_t most, std::function<void(const PrefixPicture&)> look) {
+  const bool will =
+      Inspect([look, most](const State& state) { look(state.PictureOfPrefixes(most)); });
+  if (!will) look(PrefixPicture{});
 }
 
 EngineStats Engine::stats() const {

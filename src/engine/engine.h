@@ -22,6 +22,7 @@
 #include "paged_kv/kv_map.h"
 #include "paged_kv/kv_store.h"
 #include "prefix_cache/disk_tier.h"
+#include "prefix_cache/prefix_picture.h"
 #include "speculative_decoding/model_drafter.h"
 #include "speculative_decoding/speculation.h"
 
@@ -135,13 +136,19 @@ class Engine {
   std::vector<TimelineStep> LastSteps(size_t most) const;
   // From any thread: `look` is called once with the use of every KV block, on the engine's thread
   // between two steps; with an empty map, and from here, where the engine is stopping. The map is
-  // valid during the call, which must be quick and must not call back into the engine.
-  void InspectKv(std::function<void(const KvMap&)> look);
+  // valid during the call, which must be quick and must not call back into the engine. kBlocks:
+  // without what the system says of the memory, which takes about a millisecond to ask.
+  enum class KvLook { kBlocks, kMemoryToo };
+  void InspectKv(std::function<void(const KvMap&)> look, KvLook what = KvLook::kMemoryToo);
+  // The same with what the prefix cache holds, `most` runs at most: PrefixTree::Picture; an empty
+  // one without a cache.
+  void InspectPrefixes(size_t most, std::function<void(const PrefixPicture&)> look);
   const ModelInfo& info() const;
   const EngineConfig& config() const;
 
  private:
   struct State;
+  bool Inspect(std::function<void(const State&)> look);  // false where the engine is stopping
   std::unique_ptr<State> state_;
 };
 

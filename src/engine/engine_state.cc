@@ -69,7 +69,7 @@ std::optional<std::string> Engine::State::Call(const EventSink& sink, const Even
 void Engine::State::AdmitInbox() {
   std::vector<LiveRequest> arrivals;
   std::vector<Cancellation> leaving;
-  std::vector<std::function<void(const KvMap&)>> looks;
+  std::vector<std::function<void(const State&)>> looks;
   bool stopping = false;
   {
     const std::lock_guard lock(mutex);
@@ -89,12 +89,14 @@ void Engine::State::AdmitInbox() {
     }
   }
   if (stopping) EndAll();
-  if (looks.empty()) return;
-  const KvMap map = MapOfKv();
-  for (const auto& look : looks) look(map);
+  for (const auto& look : looks) look(*this);
 }
 
-KvMap Engine::State::MapOfKv() const {
+PrefixPicture Engine::State::PictureOfPrefixes(size_t most) const {
+  return tree ? tree->Picture(most) : PrefixPicture{};
+}
+
+KvMap Engine::State::MapOfKv(KvLook look) const {
   KvMap map;
   map.layout = config.scheduler.layout;
   map.blocks.resize(static_cast<size_t>(pool.capacity()));
@@ -102,7 +104,9 @@ KvMap Engine::State::MapOfKv() const {
     map.blocks[static_cast<size_t>(i)].holders = pool.holders(BlockId(i));
   }
   map.reserved_bytes = kv.bytes();
-  if (const auto residence = kv.memory().residence()) {
+  if (look == KvLook::kBlocks) {
+    // Asking the system takes about a millisecond.
+  } else if (const auto residence = kv.memory().residence()) {
     map.resident_bytes = residence->resident_bytes;
     map.huge_page_bytes = residence->huge_bytes;
   }

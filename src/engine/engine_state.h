@@ -76,7 +76,8 @@ struct Engine::State {
   void EndAll();
   // The message of what the sink threw; nothing where it did not.
   static std::optional<std::string> Call(const EventSink& sink, const Event& event);
-  KvMap MapOfKv() const;
+  KvMap MapOfKv(KvLook look) const;
+  PrefixPicture PictureOfPrefixes(size_t most) const;
 
   // engine_scores.cc
   static bool WantsScores(const LiveRequest& request, const Slice& slice);
@@ -173,7 +174,7 @@ struct Engine::State {
   std::condition_variable wake;
   std::vector<LiveRequest> inbox;
   std::vector<Cancellation> cancellations;
-  std::vector<std::function<void(const KvMap&)>> inspections;
+  std::vector<std::function<void(const State&)>> inspections;
   int64_t next_id = 0;
   int32_t queued_requests = 0;  // accepted, never scheduled yet
   int64_t queued_tokens = 0;    // their prompts

@@ -37,6 +37,7 @@ struct ModelInfo {
   int32_t vocab_size = 0;
   int32_t context_length = 0;  // what the file says the model was made for
   KvShape kv_shape;
+  int32_t heads = 0;  // of queries; 0: not said
   int64_t parameters = 0;
   int64_t weight_bytes = 0;  // as held in memory
   // Of which every step reads these (not the rows of an embedding that is no output matrix), and

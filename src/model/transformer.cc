@@ -84,6 +84,7 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
   info_.architecture = config_.architecture;
   info_.vocab_size = config_.vocab_size;
   info_.context_length = config_.context_length;
+  info_.heads = config_.heads;
   info_.kv_shape = {config_.layers, config_.kv_heads, config_.head_dim};
   info_.weight_bytes = WeightBytes(weights_);
   info_.step_weight_bytes =

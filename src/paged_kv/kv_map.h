@@ -20,9 +20,17 @@ struct KvBlockUse {
   std::vector<RequestId> requests;  // that have it in their block table, in order of admission
 };
 
+// A sequence that runs.
+struct KvSequenceUse {
+  RequestId request;
+  int32_t computed = 0;  // tokens whose keys and values are there
+  int32_t most = 0;      // tokens that it may come to hold
+};
+
 struct KvMap {
   KvLayout layout = KvLayout::kPaged;
-  std::vector<KvBlockUse> blocks;  // by block id
+  std::vector<KvBlockUse> blocks;        // by block id
+  std::vector<KvSequenceUse> sequences;  // in order of admission
   // The memory behind the blocks: what is set aside, what of it is physical memory by now, and what
   // of that stands on huge pages; the last two only where the system says so.
   int64_t reserved_bytes = 0;

@@ -31,6 +31,7 @@
 #include "base/id.h"
 #include "paged_kv/block_pool.h"
 #include "paged_kv/kv_map.h"
+#include "prefix_cache/prefix_picture.h"
 #include "prefix_cache/sha256.h"
 
 namespace millrace {
@@ -125,6 +126,9 @@ class PrefixTree {
   void Unpin(std::string_view space, std::span<const TokenId> tokens);
   void UnpinAll();
 
+  // The runs of blocks that were used last, `most` at most, with all that leads to them; for
+  // drawing. Visits every node.
+  PrefixPicture Picture(size_t most) const;
   // Writes into `map` which blocks are cached and pinned, and how far they are filled.
   void Mark(KvMap& map) const;
   PrefixTreeStats stats() const;

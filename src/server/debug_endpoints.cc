@@ -1,6 +1,5 @@
 #include "server/debug_endpoints.h"
 
-#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <future>
@@ -10,6 +9,7 @@
 #include <string_view>
 
 #include "openai_api/debug_json.h"
+#include "server/query.h"
 
 namespace millrace::server_internal {
 namespace {
@@ -17,19 +17,12 @@ namespace {
 // The number that `query` gives `name`; `otherwise` where it gives none; nothing where it is no
 // number.
 std::optional<size_t> QueryNumber(std::string_view query, std::string_view name, size_t otherwise) {
-  for (size_t at = 0; at < query.size();) {
-    const size_t end = std::min(query.find('&', at), query.size());
-    const std::string_view part = query.substr(at, end - at);
-    at = end + 1;
-    const size_t equals = part.find('=');
-    if (equals == std::string_view::npos || part.substr(0, equals) != name) continue;
-    const std::string_view digits = part.substr(equals + 1);
-    size_t number = 0;
-    const auto [rest, failure] = std::from_chars(digits.begin(), digits.end(), number);
-    if (failure != std::errc() || rest != digits.end()) return std::nullopt;
-    return number;
-  }
-  return otherwise;
+  const auto digits = QueryValue(query, name);
+  if (!digits) return otherwise;
+  size_t number = 0;
+  const auto [rest, failure] = std::from_chars(digits->begin(), digits->end(), number);
+  if (failure != std::errc() || rest != digits->end()) return std::nullopt;
+  return number;
 }
 
 constexpr std::chrono::seconds kMapPatience{5};

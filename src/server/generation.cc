@@ -13,13 +13,6 @@ int64_t CountCharacters(std::string_view bytes) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
 }
 
-// The namespace of the prefix cache: nobody sees another key's or salt's blocks. A key holds no
-// zero.
-std::string CacheSpace(const std::string& key, const std::string& salt) {
-  if (key.empty() && salt.empty()) return {};
-  return key + '\0' + salt;
-}
-
 KeyLimits LimitsOf(const ApiKey& key, const ServerConfig& config) {
   KeyLimits limits = key.limits;
   if (limits.requests == 0) limits.requests = config.max_requests_per_key;

@@ -15,6 +15,8 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
+constexpr size_t kKeptLatencies = 2000;
+
 constexpr std::string_view kOurs = "millrace:";
 constexpr std::string_view kTheirs = "vllm:";
 
@@ -146,9 +148,11 @@ void AddVllmNames(std::vector<MetricFamily>& families, const std::string& model)
 
 }  // namespace
 
-Metrics::Metrics(std::string model, MetricNames names)
+Metrics::Metrics(std::string model, MetricNames names, bool quantiles)
     : model_(std::move(model)),
       names_(names),
+      last_first_tokens_(quantiles ? kKeptLatencies : 0),
+      last_gaps_(quantiles ? kKeptLatencies : 0),
       prompt_tokens_(&AddCounter("prompt_tokens_total",
                                  "Tokens of prompts that gave their first token; of several "
                                  "choices once.")),
@@ -201,6 +205,16 @@ prometheus::Histogram& Metrics::AddHistogram(const char* name, const char* help)
       .Add({}, prometheus::Histogram::BucketBoundaries(std::begin(kBounds), std::end(kBounds)));
 }
 
+void Metrics::FirstToken(Duration since_arrival) {
+  first_token_->Observe(Seconds(since_arrival));
+  last_first_tokens_.Add(since_arrival);
+}
+
+void Metrics::NextTokens(Duration since_last) {
+  between_tokens_->Observe(Seconds(since_last));
+  last_gaps_.Add(since_last);
+}
+
 void Metrics::SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival) {
   endings_.at(ending)->Increment();
   if (ending != Ending::kStop && ending != Ending::kLength) return;
@@ -220,6 +234,18 @@ void Metrics::PassagesReduced(const ReducedPrompt& reduced, Duration took) {
 }
 
 void Metrics::RequestLogged(EndState end) { logged_.at(end)->Increment(); }
+
+LoadFigures Metrics::Load(const EngineStats& stats) const {
+  LoadFigures load;
+  load.engine = stats;
+  load.prompt_tokens = static_cast<int64_t>(prompt_tokens_->Value());
+  load.generated_tokens = static_cast<int64_t>(generated_tokens_->Value());
+  for (const auto& [end, counter] : logged_)
+    load.ended[std::string(millrace::NameOf(end))] = static_cast<int64_t>(counter->Value());
+  load.first_token = last_first_tokens_.Figures();
+  load.between_tokens = last_gaps_.Figures();
+  return load;
+}
 
 std::string Metrics::Text(const EngineStats& stats) const {
   std::vector<MetricFamily> families = registry_.Collect();

@@ -15,6 +15,8 @@
 #include <string_view>
 
 #include "engine/engine.h"
+#include "openai_api/feed_json.h"
+#include "server/latency_window.h"
 #include "server/server.h"
 
 namespace millrace::server_internal {
@@ -22,15 +24,16 @@ namespace millrace::server_internal {
 class Metrics {
  public:
   // `model`: the label model_name of vLLM's names.
-  Metrics(std::string model, MetricNames names);
+  // `quantiles`: whether the last latencies are kept for Load.
+  Metrics(std::string model, MetricNames names, bool quantiles = false);
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
   // Of a sequence, as it goes.
   void PromptComputed(int64_t tokens) { prompt_tokens_->Increment(static_cast<double>(tokens)); }
   void TokensGenerated(int64_t count) { generated_tokens_->Increment(static_cast<double>(count)); }
-  void FirstToken(Duration since_arrival) { first_token_->Observe(Seconds(since_arrival)); }
-  void NextTokens(Duration since_last) { between_tokens_->Observe(Seconds(since_last)); }
+  void FirstToken(Duration since_arrival);
+  void NextTokens(Duration since_last);
   // Its end. The times of those that came to an end of their own are observed.
   enum class Ending { kStop, kLength, kAbort, kError };
   void SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival);
@@ -40,6 +43,8 @@ class Metrics {
   void RequestLogged(EndState end);
 
   std::string Text(const EngineStats& stats) const;
+  // The same counts, for the dashboard.
+  LoadFigures Load(const EngineStats& stats) const;
 
  private:
   prometheus::Counter& AddCounter(const char* name, const char* help,
@@ -48,6 +53,7 @@ class Metrics {
 
   const std::string model_;
   const MetricNames names_;
+  LatencyWindow last_first_tokens_, last_gaps_;
   prometheus::Registry registry_;
   prometheus::Counter* prompt_tokens_;
   prometheus::Counter* generated_tokens_;

@@ -25,6 +25,11 @@ std::string_view NameOf(EndState state) {
 
 namespace server_internal {
 
+std::string CacheSpace(const std::string& key, const std::string& salt) {
+  if (key.empty() && salt.empty()) return {};
+  return key + '\0' + salt;
+}
+
 HttpResponse JsonResponse(int status, std::string body) {
   HttpResponse response;
   response.status = status;
@@ -119,6 +124,16 @@ void RequestContext::Log(int status, EndState end,
   shared_->metrics.RequestLogged(end);
   if (record.generation && end == EndState::kCompleted)
     shared_->insights.Add(shared_->clock.Now(), record.generation->usage);
+  if (record.generation && shared_->recent.enabled()) {
+    shared_->recent.Add({.id = record.id,
+                         .end = std::string(NameOf(end)),
+                         .status = status,
+                         .arrival_ms = Milliseconds(arrival_ - shared_->started),
+                         .total_ms = record.total_ms,
+                         .first_token_ms = record.generation->first_token_ms,
+                         .finish_reasons = record.generation->finish_reasons,
+                         .usage = record.generation->usage});
+  }
   if (recorded_ && recorded_->prompt_tokens > 0 && end == EndState::kCompleted) {
     recorded_->output_tokens = record.generation ? record.generation->usage.completion_tokens : 0;
     shared_->config.record(*recorded_);

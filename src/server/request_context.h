@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
+#include "server/recent_requests.h"
 #include "server/request_names.h"
 #include "server/server.h"
 #include "server/worker_pool.h"
@@ -25,8 +27,9 @@ struct Shared {
   Shared(ServerConfig server_config, ServedModel served_model)
       : config(std::move(server_config)),
         model(std::move(served_model)),
-        metrics(model.id, config.metric_names),
-        names(config.debug_endpoints) {}
+        metrics(model.id, config.metric_names, config.dashboard.has_value()),
+        names(config.debug_endpoints || config.dashboard.has_value()),
+        recent(config.dashboard.has_value()) {}
 
   ServerConfig config;
   ServedModel model;
@@ -38,9 +41,15 @@ struct Shared {
   KeyLoad load;
   Metrics metrics;
   RequestNames names;
+  RecentRequests recent;
+  std::mutex probing;  // attention is measured once at a time
   Insights insights{started};
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
+
+// The namespace of the prefix cache: nobody sees another key's or salt's blocks. A key holds no
+// zero.
+std::string CacheSpace(const std::string& key, const std::string& salt);
 
 HttpResponse JsonResponse(int status, std::string body);
 // `retry_after`: what a 429 or 503 tells the client, in whole seconds of 1 to 600.
@@ -59,6 +68,7 @@ class RequestContext {
   KeyLoad& load() { return shared_->load; }
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
+  std::mutex& probing() { return shared_->probing; }
   Insights& insights() { return shared_->insights; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }

@@ -9,7 +9,9 @@
 
 #include "http/router.h"
 #include "openai_api/openapi.h"
+#include "server/dashboard.h"
 #include "server/debug_endpoints.h"
+#include "server/live_feed.h"
 #include "server/request_context.h"
 #include "server/store_routes.h"
 #include "server/text_endpoints.h"
@@ -176,10 +178,14 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       router.Add(method, path, Route(std::move(work), access, thread));
       routes.push_back({method, path, access == Access::kKeys});
     };
-    add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
+    if (shared->config.dashboard) {
+      AddDashboard(add);
+    } else {
+      add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
+    }
     add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
     add("GET", "/metrics", HandleMetrics, Access::kKeys, Thread::kIo);
-    if (shared->config.debug_endpoints) {
+    if (shared->config.debug_endpoints || shared->config.dashboard) {
       add("GET", "/debug/timeline", HandleTimeline, Access::kKeys, Thread::kWorker);
       add("GET", "/debug/kv", HandleKvMap, Access::kKeys, Thread::kWorker);
     }
@@ -208,10 +214,33 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     return router;
   }
 
+  // The page itself is open: it is the same for all, and asks for the key.
+  template <class Add>
+  void AddDashboard(const Add& add) {
+    feed = std::make_unique<LiveFeed>(shared);
+    for (const WebFile& file : shared->config.dashboard->files) {
+      add("GET", file.path.c_str(), WebPage(file), Access::kOpen, Thread::kIo);
+    }
+    add("GET", "/debug/samples", HandleSamples, Access::kKeys, Thread::kIo);
+    add("POST", "/debug/attention", HandleAttention, Access::kKeys, Thread::kWorker);
+    add("GET", "/debug/comparison", HandleComparison, Access::kKeys, Thread::kIo);
+    if (shared->config.dashboard->measure.start) {
+      add("POST", "/debug/measure", HandleMeasureStart, Access::kKeys, Thread::kWorker);
+      add("GET", "/debug/measure", HandleMeasureState, Access::kKeys, Thread::kWorker);
+      add("DELETE", "/debug/measure", HandleMeasureCancel, Access::kKeys, Thread::kWorker);
+    }
+    add("GET", "/debug/about", HandleAbout, Access::kKeys, Thread::kIo);
+    const auto watch = [this](const ContextPointer& context, const HttpRequest& request) {
+      WatchFeed(*feed, context, request);
+    };
+    add("GET", "/debug/events", watch, Access::kKeys, Thread::kIo);
+  }
+
   std::shared_ptr<Shared> shared;
   std::string open_api;  // the document
   WorkerPool workers;
   std::shared_ptr<WorkerPool> formatters;  // shared with whoever posts just now
+  std::unique_ptr<LiveFeed> feed;          // with a dashboard
   std::unique_ptr<HttpServer> http;        // destroyed first: its handlers use the rest
 };
 
@@ -247,6 +276,7 @@ bool Server::Drain(std::chrono::milliseconds limit) {
   while (impl_->shared->generations > 0 && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  if (impl_->feed) impl_->feed->Stop();
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
   const auto least = std::chrono::milliseconds(100);  // to write the last bytes

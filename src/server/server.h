@@ -13,16 +13,20 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "http/server.h"
+#include "openai_api/feed_json.h"
 #include "openai_api/request_parser.h"
 #include "openai_api/response.h"
 #include "prompt_reduction/reduce.h"
 #include "server/api_keys.h"
+#include "simd/isa.h"
 #include "tokenizer/tokenizer.h"
 
 namespace millrace {
@@ -64,6 +68,37 @@ inline constexpr int32_t kRecordedBlockTokens = 32;
 // Whose names /metrics uses: "millrace:..." alone, or vLLM's beside them.
 enum class MetricNames { kOwn, kAlsoVllm };
 
+// A file of the dashboard, as it is and compressed; the bytes must outlive the server.
+struct WebFile {
+  std::string path;  // "/", "/app.js"
+  std::string content_type;
+  std::string_view bytes;
+  std::string_view gzip;
+};
+
+// `millrace measure --quick`, which somebody else runs. Calls from any thread; all or none are set.
+struct MeasureHooks {
+  std::function<Status(const std::vector<std::string>& switches, double minutes)> start;
+  std::function<MeasureState()> state;
+  std::function<void()> cancel;
+  std::function<std::string()> report;  // JSON; empty where none is done
+};
+
+// The page at / and what it asks for under /debug. The engine should keep a timeline.
+struct DashboardConfig {
+  std::vector<WebFile> files;
+  // Questions to try, one JSON object a line (lab/task.h); may be empty; must outlive the server.
+  std::string_view samples;
+  // What the server was started with, to be shown: "kv-type", "bf16".
+  std::vector<std::pair<std::string, std::string>> switches;
+  // As the engine computes, for what is measured beside it.
+  Isa isa = Isa::kScalar;
+  KvType kv_type = KvType::kBf16;
+  MeasureHooks measure;
+  // The table of `millrace compare --json` that is built in; must outlive the server.
+  std::string_view comparison;
+};
+
 struct ServerConfig {
   HttpConfig http;
   ApiKeys keys;
@@ -82,6 +117,7 @@ struct ServerConfig {
   std::map<std::string, std::string> stores;  // files of passages, by the name in requests
   std::string store_folder;      // of stores that requests make and change; empty: they cannot
   bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
+  std::optional<DashboardConfig> dashboard;  // none: a few words at /
   std::string version = "unknown";
   std::function<void(const RequestRecord&)> log;  // from any thread; must be quick
   // Absent: nothing is kept. From any thread; must be quick.

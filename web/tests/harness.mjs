@@ -1,0 +1,102 @@
+// What the tests share: the real binary, a real browser.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+export const binary = process.env.MILLRACE_BINARY ?? join(root, '../build/dev/apps/millrace');
+export const pictures = process.env.MILLRACE_PICTURES ?? join(root, '../build/dashboard-pictures');
+
+const BROWSERS = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser'].filter(Boolean);
+export const chromium = BROWSERS.find((path) => existsSync(path));
+
+// A server on a port that the system chooses; `stop` ends it as an operator would.
+export async function startServer(flags = [], environment = {}) {
+  const child = spawn(binary, ['serve', '--port', '0', '--log-level', 'info', ...flags], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let log = '';
+  const port = await new Promise((resolve, reject) => {
+    const see = (bytes) => {
+      log = (log + bytes).slice(-100_000);
+      const found = /on http:\/\/[\d.]+:(\d+)/.exec(log);
+      if (found) resolve(Number(found[1]));
+    };
+    child.stdout.on('data', see);
+    child.stderr.on('data', see);
+    child.on('exit', (code) => reject(new Error(`the server ended with ${code}: ${log}`)));
+  });
+  const at = `http://127.0.0.1:${port}`;
+  return {
+    at,
+    pid: child.pid,
+    get log() {
+      return log;
+    },
+    async json(path, init) {
+      return (await fetch(at + path, init)).json();
+    },
+    // The value of a metric without labels, or of one with the labels as they are written.
+    async metric(name) {
+      const text = await (await fetch(`${at}/metrics`)).text();
+      const line = text.split('\n').find((l) => l.startsWith(`millrace:${name} `));
+      return line === undefined ? undefined : Number(line.split(' ').at(-1));
+    },
+    async stop() {
+      if (child.exitCode !== null) return child.exitCode;
+      child.kill('SIGTERM');
+      const [code] = await once(child, 'exit');
+      return code;
+    },
+  };
+}
+
+export async function openBrowser() {
+  const playwright = await import('playwright-core');
+  return playwright.chromium.launch({ executablePath: chromium, args: ['--no-sandbox', '--disable-gpu'] });
+}
+
+// A page that fails the test where the browser reports an error, a broken policy or a request elsewhere.
+export async function openPage(browser, server, { hash = '', width = 1360, height = 900, dark = false } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
+  const page = await context.newPage();
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(`error: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !/status of 401/.test(message.text())) problems.push(message.text());
+  });
+  page.on('request', (request) => {
+    if (!request.url().startsWith(server.at) && !request.url().startsWith('blob:')) problems.push(`request to ${request.url()}`);
+  });
+  await page.goto(`${server.at}/#/${hash}`);
+  return { page, context, problems };
+}
+
+export async function picture(page, name) {
+  mkdirSync(pictures, { recursive: true });
+  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+}
+
+// The server's own number behind a figure on the page.
+export async function figure(page, key) {
+  const raw = await page.locator(`[data-figure="${key}"]`).first().getAttribute('data-raw');
+  return raw === '' || raw === null ? null : Number(raw);
+}
+
+export async function eventually(check, what, ms = 20_000) {
+  const end = Date.now() + ms;
+  let last;
+  for (;;) {
+    try {
+      last = await check();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`${what}: ${last instanceof Error ? last.message : last}`);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+}
