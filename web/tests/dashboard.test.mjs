@@ -1,6 +1,7 @@
 // The dashboard in a real browser, against the real binary under real traffic.
 // node --test web/tests     MILLRACE_BINARY, MILLRACE_PICTURES (a folder for the screenshots), CHROMIUM
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { eventually, figure, openBrowser, openPage, picture, startServer } from './harness.mjs';
 
@@ -196,5 +197,278 @@ describe('panels change with what the server does, and say what the API says', (
     assert.equal(await figure(page, 'prefix-queries'), await server.metric('prefix_cache_queries'));
     await eventually(async () => (await figure(page, 'prefix-runs')) > 1, 'the tree is shown');
     await close();
+  });
+
+  test('speculation', async () => {
+    const { page, close } = await open({ hash: 'speculation' });
+    await page.selectOption('#drafter', 'lookup');
+    await page.getByRole('button', { name: 'Ask and show' }).click();
+    await eventually(
+      async () => (await page.locator('[data-draft]').count()) > 0 || /No draft was verified/.test(await page.textContent('main')),
+      'drafts, or that there were none',
+    );
+    for (const [key, metric] of [
+      ['verifications', 'speculation_drafts_total'],
+      ['per-verification', 'speculation_verified_tokens_total'],
+    ]) {
+      const total = await server.metric(metric);
+      await eventually(async () => (await figure(page, key)) === total, `${key} as /metrics`);
+    }
+    const saved = await server.metric('speculation_saved_seconds');
+    await eventually(async () => Math.abs((await figure(page, 'saved')) - 1000 * saved) < 1e-3, 'savings as /metrics');
+    await close();
+  });
+
+  test('prompt reduction', async () => {
+    const { page, close } = await open({ hash: 'reduction' });
+    await page.getByRole('button', { name: 'Rank the passages' }).click();
+    await page.waitForSelector('#r-top');
+    const body = {
+      messages: [{ role: 'user', content: await page.inputValue('#r-question') }],
+      documents: (await page.inputValue('#r-passages')).split(/\n\s*\n/),
+      max_completion_tokens: 1,
+      millrace: { reduce: 'auto' },
+    };
+    const told = (await server.json('/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) })).usage.millrace.reduction;
+    assert.equal(await figure(page, 'reduction-kept'), told.kept.length);
+    assert.equal(await figure(page, 'reduction-before'), told.tokens_before);
+    assert.equal(await figure(page, 'reduction-after'), told.tokens_after);
+    const scores = await page.locator('[data-score]').evaluateAll((rows) => rows.map((r) => Number(r.dataset.score)));
+    assert.equal(scores.length, body.documents.length);
+    assert.deepEqual(scores, [...scores].sort((a, b) => b - a));
+    assert.ok(Math.abs(scores[0] - Math.max(...told.kept.map((k) => k.score))) < 1e-9);
+    // The slider by keyboard: fewer passages, fewer tokens.
+    await page.getByRole('button', { name: 'Ask with all' }).click();
+    await page.waitForSelector('[data-try="off"]');
+    await page.focus('#r-top');
+    await page.keyboard.press('Home');
+    await page.waitForSelector('[data-try="top:1"]');
+    const tokens = async (name) => Number(await page.locator(`[data-try="${name}"]`).getAttribute('data-raw'));
+    assert.ok((await tokens('top:1')) < (await tokens('off')));
+    await close();
+  });
+
+  test('attention', async () => {
+    const { page, close } = await open({ hash: 'attention' });
+    await page.selectOption('#a-tokens', '256');
+    await page.getByRole('button', { name: 'Measure now' }).click();
+    await page.waitForSelector('[data-attention="256"]');
+    const about = await server.json('/debug/about');
+    // Scores and probabilities, four bytes each, of 256 x 256 pairs in every head.
+    assert.equal(await figure(page, 'standard-bytes'), 2 * 4 * 256 * 256 * about.heads);
+    assert.equal(await figure(page, 'flash-bytes'), 0);
+    for (const way of ['standard', 'flash']) {
+      assert.ok((await figure(page, `${way}-ms`)) > 0);
+      const difference = await figure(page, `${way}-difference`);
+      assert.ok(difference > 0 && difference < 0.02, `${way} ${difference}`);
+    }
+    await close();
+  });
+
+  test('quantization', async () => {
+    const { page, close } = await open({ hash: 'quantization' });
+    await page.waitForSelector('[data-comparison]');
+    const table = await server.json('/debug/comparison');
+    assert.equal(await page.locator('[data-model]').count(), table.models.length);
+    for (const m of table.models) {
+      const row = await page.locator(`[data-model="${m.precision}"]`).textContent();
+      assert.ok(row.includes(m.quality.perplexity.toFixed(4)) && row.includes(m.verdict), row);
+    }
+    // A table of one's own.
+    const own = { rules: 'r', models: [{ ...table.models[0], model: '<img src=x onerror=alert(1)>' }] };
+    await page.setInputFiles('input[type=file]', { name: 'own.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(own)) });
+    await eventually(async () => (await page.locator('[data-model]').count()) === 1, 'the file is shown');
+    assert.match(await page.textContent('[data-model]'), /<img src=x/);
+    await page.setInputFiles('input[type=file]', { name: 'bad.json', mimeType: 'application/json', buffer: Buffer.from('[1]') });
+    assert.match(await page.textContent('[role=alert]'), /bad.json is not/);
+    await close();
+  });
+
+  test('measure: progress, cancel, and a report in the page', async () => {
+    const { page, close } = await open({ hash: 'batching' });
+    await page.getByRole('button', { name: 'Measure --batching on and off' }).click();
+    await page.waitForSelector('[data-measure="running"]');
+    await eventually(async () => /run \d+ of \d+/.test(await page.textContent('[data-measure]')), 'progress', 60_000);
+    assert.equal((await server.json('/debug/measure')).state, 'running');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.waitForSelector('[data-measure="cancelled"]');
+    assert.equal((await server.json('/debug/measure')).state, 'cancelled');
+    // A report of the lab, in its own shape.
+    const finding = {
+      subject: 'prefix reuse', candidate: 'all on', baseline: 'all on but <b>it</b>', failures: 0,
+      metrics: [{ metric: 'ttft', baseline: 20, candidate: 10, ratio: 0.5, interval_95: [0.4, 0.625], rounds: 8, verdict: 'helps' }],
+      answers: { answers: 8, differing: 0, promised_equal: true, first_difference: '' },
+    };
+    const report = {
+      workload: 'w', model: 'm', replay: 'r', confirmed: true, stage: 'confirmation', rules: ['a rule'], notes: [],
+      metrics: { ttft: { label: 'time to first token', unit: 'ms', formula: 't1 - s' } },
+      same_against_itself: finding, same_is_null: true, deviation_between_rounds: 0.02, detectable_effect: 0.03,
+      switches: [finding], candidates: [], recommended: 'all on', reasons: [], recommended_toml: '', machine: { processor: 'p' },
+    };
+    await page.goto(`${server.at}/#/measure`);
+    await page.setInputFiles('input[type=file]', { name: 'report.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(report)) });
+    await page.waitForSelector('[data-report]');
+    const row = await page.locator('[data-finding="prefix reuse"] tbody tr').textContent();
+    assert.match(row, /−50.0 %.*−60.0 % to −37.5 %.*helps/);
+    await close();
+  });
+});
+
+describe('nobody gets in', () => {
+  const EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
+
+  test('by passages, questions, file names, answers or ids', async () => {
+    const { page, close } = await open({ hash: 'chat' });
+    await page.setInputFiles('#files', { name: `${EVIL.replaceAll('/', '')}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`Sudun is a festival. Its host town is ${EVIL}.`) });
+    await ask(page, `What is the host town of Sudun? ${EVIL}`, EVIL);
+    // An answer and an id that nobody sends here: what a broken or hostile server would.
+    await page.route('**/v1/chat/completions', (route) =>
+      route.fulfill({
+        contentType: 'text/event-stream',
+        body: [
+          { choices: [{ delta: { content: `${EVIL} [1]` } }] },
+          { choices: [{ delta: { annotations: [{ file_citation: { start_index: EVIL.length + 1, end_index: EVIL.length + 4, number: 1, file_id: EVIL, filename: EVIL, index: 0 } }] }, finish_reason: 'stop' }] },
+        ].map((e) => `data: ${JSON.stringify(e)}\n\n`).join('') + 'data: [DONE]\n\n',
+      }),
+    );
+    await page.fill('#question', 'again');
+    await page.keyboard.press('Enter');
+    await eventually(async () => (await page.locator('[data-answer]').last().textContent()).includes(EVIL), 'the text is shown as text');
+    await page.locator('button.cite').last().click();
+    await page.unroute('**/v1/chat/completions');
+    await page.evaluate((id) => (location.hash = `#/${id}`), EVIL);
+    assert.equal(await page.evaluate(() => window.hacked), undefined);
+    assert.equal(await page.locator('main img, main script').count(), 0);
+    await close();
+  });
+
+  test('nor runs anything that the policy does not name', async () => {
+    const { page, context } = await open();
+    const refused = await page.evaluate(async () => {
+      const seen = [];
+      document.addEventListener('securitypolicyviolation', (e) => seen.push(e.effectiveDirective));
+      const script = document.createElement('script');
+      try {
+        script.text = 'window.hacked=1';
+        document.body.append(script);
+      } catch (error) {
+        seen.push(error.name);
+      }
+      await fetch('http://127.0.0.1:1/').catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return { seen, hacked: window.hacked };
+    });
+    assert.equal(refused.hacked, undefined);
+    assert.ok(refused.seen.includes('connect-src'), JSON.stringify(refused));
+    await context.close();
+  });
+});
+
+describe('with API keys', () => {
+  test('the page asks for one, keeps it in memory, and forgets it', async () => {
+    const guarded = await startServer(['--api-key', 'right']);
+    const { page, context, problems } = await openPage(browser, guarded, { hash: 'load' });
+    await page.fill('#api-key', 'wrong');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[role=alert]');
+    await page.fill('#api-key', 'right');
+    await page.keyboard.press('Enter');
+    await eventually(() => figure(page, 'steps').then((n) => n !== null), 'figures');
+    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+    assert.ok(!kept.includes('right'), kept);
+    await page.reload();
+    await page.waitForSelector('#api-key');
+    assert.deepEqual(problems, []);
+    await context.close();
+    assert.equal(await guarded.stop(), 0);
+  });
+});
+
+describe('for everybody', () => {
+  const PANELS = ['chat', 'load', 'prefix-cache', 'speculation', 'batching', 'reduction', 'kv', 'attention', 'quantization', 'measure'];
+  // What a panel shows once it was used.
+  const USE = {
+    async chat(page) {
+      await page.getByRole('button', { name: 'Take an example' }).first().click();
+      await page.getByRole('button', { name: 'Ask', exact: true }).click();
+      await page.waitForSelector('.ledger');
+    },
+    async 'prefix-cache'(page) {
+      await page.getByRole('button', { name: 'Send one prompt twice' }).click();
+      await page.waitForSelector('[data-pair="again"]');
+    },
+    async speculation(page) {
+      await page.getByRole('button', { name: 'Ask and show' }).click();
+      await page.waitForTimeout(2000);
+    },
+    async reduction(page) {
+      await page.getByRole('button', { name: 'Rank the passages' }).click();
+      await page.waitForSelector('#r-top');
+      await page.getByRole('button', { name: 'Ask with auto' }).click();
+      await page.waitForSelector('[data-try="auto"]');
+    },
+    async attention(page) {
+      await page.getByRole('button', { name: 'Measure now' }).click();
+      await page.waitForSelector('[data-attention]');
+    },
+  };
+
+  for (const [name, options] of [
+    ['wide-light', {}],
+    ['wide-dark', { dark: true }],
+    ['phone-light', { width: 390, height: 844 }],
+    ['phone-dark', { width: 390, height: 844, dark: true }],
+  ]) {
+    test(`${name}: axe finds nothing serious, nothing is cut, pictures are made`, async () => {
+      const { page, close } = await open({ hash: 'load', ...options });
+      const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+      await traffic(page);
+      for (const panel of PANELS) {
+        await page.evaluate((id) => (location.hash = `#/${id}`), panel);
+        await page.waitForTimeout(700);
+        await USE[panel]?.(page);
+        await picture(page, `${panel}-${name}`);
+        await page.evaluate(axe);
+        const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+        const serious = found.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
+        assert.deepEqual(serious.map((v) => `${panel}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(' | ')}`), []);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(wide <= 0, `${panel} is ${wide} px too wide`);
+      }
+      await stopTraffic(page);
+      await close();
+    });
+  }
+});
+
+describe('what watching costs', () => {
+  test('little of the server, and no memory that grows', async () => {
+    const quiet = await startServer();
+    const { page, context } = await openPage(browser, quiet, { hash: 'batching' });
+    await page.waitForSelector('#panel-title');
+    const body = JSON.stringify({ prompt: 'x', max_tokens: 120, ignore_eos: true, n: 4 });
+    await fetch(`${quiet.at}/v1/completions`, { method: 'POST', body });
+    // A panel's whole data in the steady state: 96 steps of four sequences, four times a second.
+    const cpu = async () => {
+      const stat = (await readFile(`/proc/${quiet.pid}/stat`, 'utf8')).split(') ')[1].split(' ');
+      return (Number(stat[11]) + Number(stat[12])) / 100;
+    };
+    await page.waitForTimeout(1000);
+    const session = await context.newCDPSession(page);
+    const heap = async () => {
+      await session.send('HeapProfiler.collectGarbage');
+      return (await session.send('Runtime.getHeapUsage')).usedSize;
+    };
+    for (let i = 0; i < 3; ++i) await heap();
+    const [cpuBefore, before, begin] = [await cpu(), await heap(), Date.now()];
+    await page.waitForTimeout(10_000);
+    const seconds = (Date.now() - begin) / 1000;
+    const share = ((await cpu()) - cpuBefore) / seconds;
+    const growth = (await heap()) - before;
+    console.log(`watching batching costs the server ${(100 * share).toFixed(2)} % of a core; the page grew by ${(growth / 1024).toFixed(0)} KiB in ${seconds.toFixed(0)} s`);
+    assert.ok(share < (process.env.MILLRACE_STRICT_TIMES ? 0.01 : 0.1), `${share}`);
+    assert.ok(growth < 1024 * 1024, `${growth}`);
+    await context.close();
+    assert.equal(await quiet.stop(), 0);
   });
 });
