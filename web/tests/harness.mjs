@@ -86,7 +86,7 @@ export async function figure(page, key) {
   return raw === '' || raw === null ? null : Number(raw);
 }
 
-export async function eventually(check, what, ms = 20_000) {
+export async function eventually(check, what, ms = 60_000) {
   const end = Date.now() + ms;
   let last;
   for (;;) {

@@ -24,8 +24,9 @@ class Session {
       this.needsKey = false;
     }
     try {
-      this.about = await getJson<About>('/debug/about');
-      this.samples = await getJson<Sample[]>('/debug/samples');
+      const [about, samples] = await Promise.all([getJson<About>('/debug/about'), getJson<Sample[]>('/debug/samples')]);
+      this.samples = samples; // before the panels are shown
+      this.about = about;
       this.problem = '';
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
