@@ -63,7 +63,7 @@ TEST_F(DashboardTest, ServesItsFilesCompressedWhereThatIsTaken) {
 
 TEST_F(DashboardTest, ThePageIsOpenAndItsDataAreNot) {
   ServerConfig config;
-  config.keys = ApiKeys({"secret"});
+  config.keys = ApiKeys::Plain({"secret"});
   StartDashboard(std::move(config));
   TestClient client(port());
   EXPECT_EQ(client.Get("/").status, 200);
@@ -153,7 +153,7 @@ TEST_F(DashboardTest, TellsOnlyWhatIsAskedForAndWhatIsNew) {
 
 TEST_F(DashboardTest, TextOfCachedPromptsIsToldToTheirKeyOnly) {
   ServerConfig config;
-  config.keys = ApiKeys({"mine", "yours"});
+  config.keys = ApiKeys::Plain({"mine", "yours"});
   StartDashboard(std::move(config));
   ASSERT_EQ(Post(kChatPath, Chat(2), "Authorization: Bearer mine\r\n").status, 200);
   const auto mine = Watch("topics=prefixes", 1, "Authorization: Bearer mine\r\n");
