@@ -54,8 +54,9 @@ void LiveFeed::Watch(const ContextPointer& context, FeedTopics topics) {
     return context->Refuse(ToApiError(
         {"Too many dashboards are open: close one and try again.", ErrorKind::kExhausted}));
   }
-  if (!context->responder().StartEventStream(
-          {context->IdHeader(), {"X-Content-Type-Options", "nosniff"}}))
+  std::vector<HttpHeader> headers = context->IdHeaders();
+  headers.push_back({"X-Content-Type-Options", "nosniff"});
+  if (!context->responder().StartEventStream(std::move(headers)))
     return context->Log(499, EndState::kCancelled);
   watchers_.push_back({context, topics});
   lock.unlock();
