@@ -69,6 +69,7 @@ describe('the page', () => {
     }
     await page.keyboard.press('Enter');
     await eventually(async () => (await page.textContent('#panel-title')) === 'Paged KV memory', 'the panel opens');
+    await eventually(async () => (await figure(page, 'kv-blocks')) > 0, 'the map is there');
     await page.getByRole('application', { name: 'KV blocks' }).focus();
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('ArrowRight');
