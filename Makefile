@@ -11,7 +11,7 @@ build: dependencies
 	cmake --build build/release -j$(JOBS) --target millrace
 
 test: dependencies
-	-@scripts/install_dependencies.sh end-to-end  # node and npm: without them the clients' tests are left out
+	-@scripts/install_dependencies.sh dashboard  # node, npm, Chromium: without them tests of clients and the page are left out
 	cmake --preset dev >/dev/null
 	cmake --build build/dev -j$(JOBS)
 	ctest --test-dir build/dev --output-on-failure -j$(JOBS) -LE peer

@@ -37,7 +37,7 @@ def main():
         if zlib.decompress((root / "dist" / (name + ".gz")).read_bytes(), 31) != (root / "dist" / name).read_bytes():
             fail(f"web/dist/{name}.gz is not {name}")
     has_node = any(os.access(os.path.join(p, "node"), os.X_OK) for p in os.environ.get("PATH", "").split(":"))
-    if not has_node or not (root / "node_modules/vite").is_dir():
+    if not has_node or not (root / "node_modules/.package-lock.json").is_file():  # npm writes it last
         print("the sources' hash is right; node or web/node_modules are not there, so nothing was built")
         return
     subprocess.run(["node", "node_modules/vite/bin/vite.js", "build", "--outDir", scratch, "--emptyOutDir",

@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 skip() { echo "skipped: $1 (make test-dashboard)"; exit 77; }
 command -v node >/dev/null || skip "no node"
-[ -d node_modules/playwright-core ] || skip "no packages in web/node_modules"
+if [ ! -f node_modules/.package-lock.json ]; then  # npm writes it last
+  npm ci --no-audit --no-fund --ignore-scripts >&2 || skip "the packages of web/package-lock.json cannot be installed"
+fi
 [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || skip "no Chromium"
 exec node --test --test-reporter=spec tests/
