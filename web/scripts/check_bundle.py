@@ -5,7 +5,6 @@ compressed files, and, where node and the packages are there, by building it aga
 usage: check_bundle.py WEB_FOLDER SCRATCH_FOLDER     exits 1 and says what to do.
 """
 import hashlib
-import os
 import pathlib
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import zlib
 
 SOURCES = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "svelte.config.js", "vite.config.ts",
            "public", "scripts", "src"]
+NODE = (20, 19)  # that Vite takes
 FILES = ["app.css", "app.js", "icon.svg", "index.html"]
 
 
@@ -23,6 +23,14 @@ def hash_of_sources(root):
         content = (root / path).read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def node_version():
+    try:
+        told = subprocess.run(["node", "-p", "process.versions.node"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return (0,)
+    return tuple(int(part) for part in told.split("."))
 
 
 def fail(message):
@@ -36,9 +44,8 @@ def main():
     for name in FILES:
         if zlib.decompress((root / "dist" / (name + ".gz")).read_bytes(), 31) != (root / "dist" / name).read_bytes():
             fail(f"web/dist/{name}.gz is not {name}")
-    has_node = any(os.access(os.path.join(p, "node"), os.X_OK) for p in os.environ.get("PATH", "").split(":"))
-    if not has_node or not (root / "node_modules/.package-lock.json").is_file():  # npm writes it last
-        print("the sources' hash is right; node or web/node_modules are not there, so nothing was built")
+    if node_version() < NODE or not (root / "node_modules/.package-lock.json").is_file():  # npm writes it last
+        print("the sources' hash is right; nothing was built: node 20 or the packages are not there")
         return
     subprocess.run(["node", "node_modules/vite/bin/vite.js", "build", "--outDir", scratch, "--emptyOutDir",
                     "--logLevel", "warn"], cwd=root, check=True)
