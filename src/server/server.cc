@@ -179,7 +179,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       routes.push_back({method, path, access == Access::kKeys});
     };
     if (shared->config.dashboard) {
-      AddDashboard(add);
+      AddDashboard([&](const char* method, const char* path, Work work, Access access,
+                       Thread thread) {  // the page's own: not part of the API's document
+        router.Add(method, path, Route(std::move(work), access, thread));
+      });
     } else {
       add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     }
