@@ -1,6 +1,5 @@
 #include "server/reduction.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "prompt_reduction/passage_store.h"
@@ -10,13 +9,11 @@
 namespace millrace::server_internal {
 namespace {
 
-constexpr size_t kFound = 50;     // passages of a store that are judged
-constexpr size_t kFoundOff = 10;  // and that are taken where reduction is off
-
 // The best passages of the store that the request names, judged by the store's own ranking. The
 // client is told the store's name, not its file; a worker waits for its lock only for a short time.
-ApiResult<ReducedPrompt> ReduceFromStore(const ServerConfig& server, const ChatRequest& chat,
-                                         const ReductionConfig& config, const TokenCounter& count) {
+ApiResult<ReducedPrompt> ReduceNamedStore(const ServerConfig& server, const ChatRequest& chat,
+                                          const ReductionConfig& config,
+                                          const TokenCounter& count) {
   auto named = FindStore(server, chat.store);
   if (auto* error = std::get_if<ApiError>(&named)) {
     error->param = "millrace.store";
@@ -25,20 +22,9 @@ ApiResult<ReducedPrompt> ReduceFromStore(const ServerConfig& server, const ChatR
   auto store = PassageStore::Open(std::get<NamedStore>(named).file, PassageStore::Access::kRead,
                                   kStoreLockPatience);
   if (!store.ok()) return StoreError(store.error(), chat.store);
-  const bool off = config.mode == ReductionMode::kOff;
-  auto found = store->Search(chat.question, off ? kFoundOff : std::max(kFound, config.most));
-  if (!found.ok()) return StoreError(found.error(), chat.store);
-  std::vector<Passage> passages;
-  std::vector<RankedPassage> ranking;
-  for (FoundPassage& f : *found) {
-    if (!off) ranking.push_back({passages.size(), f.score});
-    f.passage.document = passages.size();
-    passages.push_back(std::move(f.passage));
-  }
-  auto reader = TermReader::Create();
-  if (!reader.ok()) return ToApiError(reader.error());
-  const PassageTerms terms = ReadTerms(*reader, passages);
-  return ReduceRanked(std::move(passages), std::move(ranking), terms.words, config, count);
+  auto reduced = ReduceFromStore(*store, chat.question, config, count);
+  if (!reduced.ok()) return StoreError(reduced.error(), chat.store);
+  return std::move(*reduced);
 }
 
 ApiResult<ReducedPrompt> ReduceDocuments(const ChatRequest& chat, const ReductionConfig& config,
@@ -62,7 +48,7 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
   };
   auto chosen = chat.store.empty() ? ReduceDocuments(chat, config, count)
-                                   : ReduceFromStore(shared.config, chat, config, count);
+                                   : ReduceNamedStore(shared.config, chat, config, count);
   if (const auto* error = std::get_if<ApiError>(&chosen)) return *error;
   auto& reduced = std::get<ReducedPrompt>(chosen);
   auto with = ChatWithPassages(chat.template_json, reduced.kept, shared.model.passage_place);
