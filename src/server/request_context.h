@@ -12,6 +12,7 @@
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
+#include "prompt_reduction/reuse_order.h"
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
@@ -39,6 +40,7 @@ struct Shared {
   Metrics metrics;
   RequestNames names;
   Insights insights{started};
+  ReuseOrder reuse;                      // of passages in prompts
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
 
@@ -60,6 +62,7 @@ class RequestContext {
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
   Insights& insights() { return shared_->insights; }
+  ReuseOrder& reuse() { return shared_->reuse; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
   const std::string& id() const { return record_.id; }
