@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "lab/replay.h"
+#include "lab/request_body.h"
 #include "lab/server_child.h"
-#include "lab/workload_generators.h"
 
 namespace millrace {
 namespace {
