@@ -125,6 +125,19 @@ StudyQuality QualityOf(std::span<const StudyOutcome> outcomes) {
   return StudyQuality::kRecall;
 }
 
+// The setting of the largest share of good questions; of equal ones `usual`, else the first.
+size_t BestSetting(StudyQuality quality, const StudyOutcomes& outcomes, size_t usual) {
+  const auto good = [&](size_t s) {
+    return std::count_if(outcomes[s].begin(), outcomes[s].end(),
+                         [&](const StudyOutcome& o) { return IsGood(quality, o).value_or(false); });
+  };
+  size_t best = usual;
+  for (size_t s = 0; s < outcomes.size(); ++s) {
+    if (good(s) > good(best)) best = s;
+  }
+  return best;
+}
+
 // Of a standard normal variable.
 double UpperTail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
 
@@ -299,9 +312,10 @@ StudyRecommendation RecommendReduction(std::span<const StudySetting> settings,
                                        const StudyOutcomes& outcomes, double margin) {
   StudyRecommendation advice;
   advice.margin = margin;
-  const size_t reference = ReferenceSetting(settings);
+  const size_t usual = ReferenceSetting(settings);
+  advice.quality = QualityOf(outcomes[usual]);
+  const size_t reference = BestSetting(advice.quality, outcomes, usual);
   advice.reference = settings[reference].name;
-  advice.quality = QualityOf(outcomes[reference]);
   std::vector<double> p;
   std::vector<double> tokens;
   for (size_t s = 0; s < settings.size(); ++s) {

@@ -45,7 +45,8 @@ struct StudySetting {
 // own passages, off: all of them.
 enum class StudySource { kStore, kOwnPassages };
 std::vector<StudySetting> StudySettings(size_t most, StudySource source);
-// What the others are compared with: off; for a store, where that would be all of it, top:`most`.
+// What the others are compared with where none is better: off; for a store, where that would be all
+// of it, top:`most`.
 size_t ReferenceSetting(std::span<const StudySetting> settings);
 
 // Of one question under one setting.
@@ -109,7 +110,9 @@ struct StudyRecommendation {
   std::string reason;   // a sentence
 };
 // The setting of the fewest passage tokens among those shown to lose less than `margin` of quality
-// against the reference: a one-sided test at 5 %, paired, Holm over the candidates; none:
+// against the reference, which is the setting that is best on these questions (more passages may
+// be worse for the answers; chosen by what is judged, it is flattered, which makes the rule only
+// stricter): a one-sided test at 5 %, paired, Holm over the candidates; none:
 // undecided. Standard error: of paired shares with half an observation added to each way a question
 // can change (Agresti and Min 2005), so that no change in a few questions proves nothing; by
 // clusters where that is more.

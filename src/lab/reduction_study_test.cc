@@ -97,6 +97,16 @@ TEST(StudyRecommendation, TakesTheFewestTokensThatHold) {
   EXPECT_EQ(Study(1000, 0).Advice().setting, "top:1");
 }
 
+// All passages confuse the model: they are no measure of the others.
+TEST(StudyRecommendation, ComparesWithTheBest) {
+  Study study(1000, 60);
+  for (size_t q = 0; q < 500; ++q) study.outcomes[2][q].covered = false;  // top:3
+  const StudyRecommendation advice = study.Advice();
+  EXPECT_EQ(advice.reference, "top:2");
+  EXPECT_EQ(advice.setting, "auto");
+  EXPECT_DOUBLE_EQ(advice.candidates[0].difference, -0.06);  // top:1
+}
+
 TEST(StudyRecommendation, FewQuestionsDecideNothing) {
   const StudyRecommendation advice = Study(10, 0).Advice();
   EXPECT_EQ(advice.setting, "");
