@@ -135,7 +135,7 @@ void AddIndexVerb(CommandLine& line) {
       .OneOf({"create", "add", "list", "delete", "search", "verify"});
   verb.Option("store", flags->store, "the store's file").Required();
   verb.Option("items", flags->items,
-              "add: text, Markdown, HTML or JSONL files (.jsonl: a line {\"id\", \"text\", "
+              "add: text, Markdown, HTML, PDF or JSONL files (.jsonl: a line {\"id\", \"text\", "
               "\"title\"} each); delete: ids; search: a question");
   verb.Option("--top", flags->top, "search: how many passages").ShowDefault().Range(1, 200);
   verb.Switch("--json", flags->json, "as JSON");

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "pdf_text.h"
 #include "prompt_reduction/html_text.h"
 #include "reporting.h"
 
@@ -56,17 +57,6 @@ Status ReadLines(const std::string& path,
   return batch.empty() ? Status() : take(batch);
 }
 
-// "# Heading" in the first lines.
-std::string HeadingOf(std::string_view markdown) {
-  for (size_t at = 0, lines = 0; at < markdown.size() && lines < 20; ++lines) {
-    const size_t end = std::min(markdown.find('\n', at), markdown.size());
-    const std::string_view line = markdown.substr(at, end - at);
-    if (line.substr(0, 2) == "# ") return std::string(line.substr(2, kMaxStoredTitle));
-    at = end + 1;
-  }
-  return {};
-}
-
 }  // namespace
 
 Status ReadForIndex(const std::string& path,
@@ -74,13 +64,17 @@ Status ReadForIndex(const std::string& path,
   if (EndsWith(path, ".jsonl")) return ReadLines(path, take);
   StoredDocument document;
   document.id = path;
+  if (EndsWith(path, ".pdf")) {
+    ASSIGN_OR_RETURN(document.text, ReadPdf(path));
+    return take({&document, 1});
+  }
   ASSIGN_OR_RETURN(document.text, ReadFile(path, kLargestFile));
   if (EndsWith(path, ".html") || EndsWith(path, ".htm")) {
     HtmlText page = ReadHtml(document.text);
     document.title = page.title.substr(0, kMaxStoredTitle);
     document.text = std::move(page.text);
   } else if (EndsWith(path, ".md")) {
-    document.title = HeadingOf(document.text);
+    document.title = MarkdownTitle(document.text, kMaxStoredTitle);
   }
   return take({&document, 1});
 }

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   millrace::AddCompareVerb(line);
   millrace::AddWorkloadVerb(line);
   millrace::AddMeasureVerb(line);
+  millrace::AddReduceVerb(line);
   millrace::AddConfigVerb(line);
   millrace::AddIndexVerb(line);
   millrace::AddVersionVerb(line);

@@ -18,6 +18,7 @@ void AddEvaluateVerb(CommandLine& line);
 void AddCompareVerb(CommandLine& line);
 void AddWorkloadVerb(CommandLine& line);
 void AddMeasureVerb(CommandLine& line);
+void AddReduceVerb(CommandLine& line);
 void AddConfigVerb(CommandLine& line);
 void AddIndexVerb(CommandLine& line);
 void AddVersionVerb(CommandLine& line);

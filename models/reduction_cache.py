@@ -4,7 +4,8 @@
     reduction_cache.py [--base-url http://127.0.0.1:8080/v1] [--pools 20] [--questions 30] [--passages 24] [--json]
 
 A pool of passages is asked many questions, one after the other, as over a folder of documents. Each setting has a cache of its
-own (cache_salt): all passages or fewer (millrace.reduce "auto"), by relevance to the question or in the order of the documents.
+own (cache_salt): all passages or fewer (millrace.reduce "auto"), by relevance to the question, in the order of the documents, or
+as earlier prompts began ("reuse").
 Each pool has --entities entities, so that several passages are about what is asked. Standard library only.
 """
 import argparse
@@ -52,7 +53,8 @@ def main():
     a = p.parse_args()
     client = Client(a.base_url, a.key)
     settings = {"all, by relevance": "off", "all, by document": "off",
-                "fewer, by relevance": {"order": "relevance"}, "fewer, by document": "auto"}
+                "fewer, by relevance": {"order": "relevance"}, "fewer, by document": "auto",
+                "fewer, as before": {"order": "reuse"}, "fewer, sentences": {"order": "reuse", "sentences": True}}
     rows = {name: [] for name in settings}
     for i in range(a.pools):
         r = random.Random(a.seed + i)

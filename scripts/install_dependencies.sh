@@ -8,6 +8,8 @@ packages=(
   g++ cmake ninja-build make ccache pkg-config python3-minimal
   libboost1.81-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libcli11-dev libutf8proc-dev libsqlite3-dev libicu-dev
   prometheus-cpp-dev libhwloc-dev libssl-dev
+  # run: millrace index reads PDF with pdftotext
+  poppler-utils
   # tests and benchmarks
   libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev binutils curl ca-certificates
 )

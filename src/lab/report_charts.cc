@@ -248,4 +248,49 @@ std::string RoundLines(const std::vector<RoundSeries>& series, std::string_view 
   return svg + "</svg>";
 }
 
+std::string TradeOff(std::vector<CurvePoint> points, std::string_view x_label,
+                     std::string_view y_label) {
+  constexpr double kHeight = 330, kLeft = 60, kTop = 12, kBottom = 40, kEnd = kWidth - 50;
+  std::sort(points.begin(), points.end(),
+            [](const CurvePoint& a, const CurvePoint& b) { return a.x < b.x; });
+  double most_x = 0, low = points.front().interval.low, high = low;
+  for (const CurvePoint& p : points) {
+    most_x = std::max(most_x, p.x);
+    low = std::min({low, p.interval.low, p.y});
+    high = std::max({high, p.interval.high, p.y});
+  }
+  most_x = RoundUp(most_x);
+  const double room = std::max(0.05 * (high - low), 1e-9);
+  low = std::max(0.0, low - room);
+  high += room;
+  const auto across = [&](double x) { return kLeft + (kEnd - kLeft) * x / most_x; };
+  const auto up = [&](double y) {
+    return kHeight - kBottom - (kHeight - kBottom - kTop) * (y - low) / (high - low);
+  };
+  std::string svg = Open(kHeight, fmt::format("{} against {}", y_label, x_label));
+  for (int i = 0; i <= 4; ++i) {
+    const double y = low + (high - low) * i / 4, x = most_x * i / 4;
+    svg += Line(kLeft, up(y), kEnd, up(y), "stroke=\"#e3e6e8\"") +
+           Text(kLeft - 6, up(y) + 4, fmt::format("{:.3g}", y), "end") +
+           Text(across(x), kHeight - kBottom + 16, fmt::format("{:g}", x), "middle");
+  }
+  svg += Text((kLeft + kEnd) / 2, kHeight - 6, x_label, "middle");
+  for (size_t i = 0; i < points.size(); ++i) {
+    const CurvePoint& p = points[i];
+    if (i > 0) {
+      svg += Line(across(points[i - 1].x), up(points[i - 1].y), across(p.x), up(p.y),
+                  "stroke=\"#9fb4bd\"");
+    }
+    svg += Line(across(p.x), up(p.interval.low), across(p.x), up(p.interval.high),
+                "stroke=\"#1f6f8b\" stroke-width=\"1.5\"");
+  }
+  for (const CurvePoint& p : points) {
+    svg +=
+        fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\" stroke=\"#1f6f8b\"/>",
+                    across(p.x), up(p.y), p.chosen ? "#d1495b" : "#fff");
+    svg += Text(across(p.x) + 6, up(p.y) - 6, p.name);
+  }
+  return svg + "</svg>";
+}
+
 }  // namespace millrace::lab_internal

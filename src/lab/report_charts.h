@@ -7,6 +7,7 @@
 
 #include "lab/analysis.h"
 #include "lab/report.h"
+#include "lab/statistics.h"
 
 namespace millrace::lab_internal {
 
@@ -32,5 +33,16 @@ struct RoundSeries {
   std::vector<double> values;
 };
 std::string RoundLines(const std::vector<RoundSeries>& series, std::string_view unit);
+
+// A point per setting, y with its interval, joined in the order of x; chosen ones are filled.
+struct CurvePoint {
+  std::string name;
+  double x = 0;
+  double y = 0;
+  Interval interval;  // of y
+  bool chosen = false;
+};
+std::string TradeOff(std::vector<CurvePoint> points, std::string_view x_label,
+                     std::string_view y_label);
 
 }  // namespace millrace::lab_internal

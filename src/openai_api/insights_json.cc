@@ -24,6 +24,9 @@ InsightsTree TreeOf(const SavingsSum& s, double seconds) {
           {"output_tokens", s.output_tokens},
           {"drafted_tokens", s.drafted_tokens},
           {"accepted_tokens", s.accepted_tokens},
+          {"dropped_passages", s.dropped_passages},
+          {"dropped_passage_tokens", s.dropped_passage_tokens},
+          {"reduction_ms", s.reduction_ms},
           {"computing_ms", s.computing_ms},
           {"queued_ms", s.queued_ms},
           {"optimisations",
@@ -31,7 +34,11 @@ InsightsTree TreeOf(const SavingsSum& s, double seconds) {
                {Saving("prefix reuse", "prefix-cache", s.cached_saved_ms, s.computing_ms,
                        "cached tokens times the measured time of a prefill token"),
                 Saving("speculation", "speculate", s.speculation_saved_ms, s.computing_ms,
-                       "measured times of steps with drafts against plain ones")})}};
+                       "measured times of steps with drafts against plain ones"),
+                Saving("prompt reduction", "reduce", s.reduction_saved_ms - s.reduction_ms,
+                       s.computing_ms,
+                       "dropped passages' tokens times the measured time of a prefill token, less "
+                       "the time of choosing; answers may change")})}};
 }
 
 }  // namespace

@@ -16,6 +16,9 @@ struct SavingsSum {
   double queued_ms = 0;
   double cached_saved_ms = 0;       // as measured costs say (Usage)
   double speculation_saved_ms = 0;  // the same
+  int64_t dropped_passages = 0, dropped_passage_tokens = 0;
+  double reduction_saved_ms = 0;  // what prefilling them would have taken
+  double reduction_ms = 0;        // what choosing took
 };
 
 // {"now": {"seconds", "requests", ..., "optimisations": [{"name", "switch", "saved_ms", "ratio",

@@ -10,6 +10,7 @@
 namespace millrace::openai_internal {
 namespace {
 
+constexpr double kSentenceRatio = 0.5;
 constexpr int64_t kMostBudget = 1'000'000'000;  // tokens
 
 // A member that is a string, or absent.
@@ -51,10 +52,11 @@ std::optional<PassageOrder> OrderOf(const Json& value) {
   if (value == "document") return PassageOrder::kDocument;
   if (value == "relevance") return PassageOrder::kRelevance;
   if (value == "given") return PassageOrder::kGiven;
+  if (value == "reuse") return PassageOrder::kReuse;
   return std::nullopt;
 }
 
-// {"top": K, "token_budget": N, "order": "..."}, any of them.
+// {"top": K, "token_budget": N, "order": "...", "sentences": true}, any of them.
 std::optional<ReductionConfig> ParseReductionObject(const Json& object) {
   ReductionConfig config;
   for (const auto& [name, value] : object.items()) {
@@ -67,6 +69,9 @@ std::optional<ReductionConfig> ParseReductionObject(const Json& object) {
       config.token_budget = static_cast<int64_t>(number);
     } else if (const auto order = OrderOf(value); name == "order" && order) {
       config.order = *order;
+    } else if (name == "sentences" && value.is_boolean()) {
+      config.sentence_ratio.reset();
+      if (value.get<bool>()) config.sentence_ratio = kSentenceRatio;
     } else {
       return std::nullopt;
     }
@@ -90,8 +95,8 @@ void ParseReduce(Fields& fields, ChatRequest& request) {
   fields.Fail(
       "millrace.reduce",
       fmt::format("'millrace.reduce' must be \"auto\", \"off\", \"top:K\" or an object of "
-                  "\"top\" (1 to {}), \"token_budget\" (tokens) and \"order\" (\"document\", "
-                  "\"given\", \"relevance\").",
+                  "\"top\" (1 to {}), \"token_budget\" (tokens), \"sentences\" (true, false) and "
+                  "\"order\" (\"document\", \"given\", \"relevance\", \"reuse\").",
                   kMaxTop),
       "invalid_value");
 }

@@ -77,12 +77,15 @@ TEST(Passages, TheSwitch) {
   EXPECT_EQ(of(json::object({{"token_budget", 500}}))->token_budget, 500);
   EXPECT_EQ(of(json::object({{"token_budget", 500}}))->mode, ReductionMode::kAuto);
   EXPECT_EQ(of(json::object({{"order", "relevance"}}))->order, PassageOrder::kRelevance);
+  EXPECT_EQ(of(json::object({{"order", "reuse"}}))->order, PassageOrder::kReuse);
+  EXPECT_EQ(of(json::object({{"sentences", true}}))->sentence_ratio, 0.5);
+  EXPECT_FALSE(of(json::object({{"sentences", false}}))->sentence_ratio);
   EXPECT_FALSE(of(nullptr));
   for (const json& wrong :
        {json("on"), json("top:0"), json(3), json(true), json::object({{"top", 0}}),
         json::object({{"top", -1}}), json::object({{"top", 1.5}}), json::object({{"top", 1001}}),
         json::object({{"budget", 1}}), json::object({{"order", "best"}}),
-        json::object({{"token_budget", 0}}), json::array({1})}) {
+        json::object({{"sentences", 1}}), json::object({{"token_budget", 0}}), json::array({1})}) {
     EXPECT_EQ(ChatError({{"millrace", {{"reduce", wrong}}}}).param, "millrace.reduce") << wrong;
   }
 }

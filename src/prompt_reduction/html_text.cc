@@ -163,4 +163,23 @@ class HtmlReader {
 
 HtmlText ReadHtml(std::string_view html) { return HtmlReader(html).Read(); }
 
+std::string MarkdownTitle(std::string_view markdown, size_t most_bytes) {
+  constexpr int kTitleLines = 20;
+  for (size_t at = 0, lines = 0; at < markdown.size() && lines < kTitleLines; ++lines) {
+    const size_t end = std::min(markdown.find('\n', at), markdown.size());
+    std::string_view line = markdown.substr(at, end - at);
+    at = end + 1;
+    if (line.substr(0, 2) != "# ") continue;
+    line.remove_prefix(2);
+    while (!line.empty() && IsHtmlSpace(line.back())) line.remove_suffix(1);
+    size_t bytes = std::min(line.size(), most_bytes);
+    const auto continues = [&](size_t i) {
+      return i < line.size() && (static_cast<unsigned char>(line[i]) & 0xc0u) == 0x80u;
+    };
+    while (bytes > 0 && continues(bytes)) --bytes;
+    return std::string(line.substr(0, bytes));
+  }
+  return {};
+}
+
 }  // namespace millrace

@@ -44,5 +44,14 @@ TEST(HtmlText, AnyBytesEnd) {
   }
 }
 
+TEST(MarkdownTitle, IsTheFirstHeading) {
+  EXPECT_EQ(MarkdownTitle("---\n# The title \r\n# Another\n", 100), "The title");
+  EXPECT_EQ(MarkdownTitle("## no\n#no\ntext", 100), "");
+  EXPECT_EQ(MarkdownTitle("", 100), "");
+  EXPECT_EQ(MarkdownTitle(std::string(20, '\n') + "# late", 100), "");
+  EXPECT_EQ(MarkdownTitle("# \xc3\xa4\xc3\xb6", 3), "\xc3\xa4");  // no half letters
+  EXPECT_EQ(MarkdownTitle("# \x80\x80\x80", 2), "");
+}
+
 }  // namespace
 }  // namespace millrace

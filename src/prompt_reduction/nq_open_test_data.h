@@ -73,15 +73,14 @@ class NqJudge {
       auto ranking = RankByBm25(ReadQuestion(reader_, question.text), terms_);
       // Candidates alone: the rest would only be copied.
       if (ranking.size() > kCandidates) ranking.resize(kCandidates);
-      std::vector<Passage> passages;
-      std::vector<std::vector<uint64_t>> words;
+      Candidates candidates;
       for (RankedPassage& ranked : ranking) {
-        passages.push_back(data_.pool[ranked.passage]);
-        words.push_back(terms_.words[ranked.passage]);
-        ranked.passage = passages.size() - 1;
+        candidates.passages.push_back(data_.pool[ranked.passage]);
+        candidates.words.push_back(terms_.words[ranked.passage]);
+        ranked.passage = candidates.passages.size() - 1;
       }
-      const auto reduced =
-          ReduceRanked(std::move(passages), std::move(ranking), words, config, Characters);
+      candidates.ranking = std::move(ranking);
+      const auto reduced = ReduceRanked(std::move(candidates), config, Characters);
       bool covered = false;
       for (const JudgedPassage& j : reduced.kept) {
         score.tokens += static_cast<double>(j.tokens) / 4;

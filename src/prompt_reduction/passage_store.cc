@@ -81,10 +81,13 @@ Result<PassageStore> PassageStore::Open(const std::string& path, Access access,
                  ErrorKind::kNotFound};
   }
   const bool write = access == Access::kWrite;
-  ASSIGN_OR_RETURN(
-      SqliteDatabase database,
-      SqliteDatabase::Open(
-          path, write ? SqliteDatabase::Access::kWrite : SqliteDatabase::Access::kRead, patience));
+  auto opened = SqliteDatabase::Open(
+      path, write ? SqliteDatabase::Access::kWrite : SqliteDatabase::Access::kRead, patience);
+  if (!opened.ok() && opened.error().kind == ErrorKind::kInvalidArgument) {
+    return Error{path + " is no store of passages"};
+  }
+  if (!opened.ok()) return opened.error();
+  SqliteDatabase database = std::move(*opened);
   auto version = database.Prepare("SELECT version FROM totals");
   Result<bool> row = version.ok() ? version->Step() : Result<bool>(version.error());
   if (!row.ok() && row.error().kind == ErrorKind::kExhausted) return row.error();

@@ -1,5 +1,5 @@
 // PassageStore: documents cut into passages, in one SQLite file: their texts, full-text search
-// (FTS5, `porter unicode61`), and where each passage stands in its document.
+// (FTS5, with the words of word_tokenizer.h), and where each passage stands in its document.
 //
 // Search takes the question's rare words to find candidates and all its words to score them: BM25
 // as for the passages of a request (ranking.h), with the store's own counts. A word that most

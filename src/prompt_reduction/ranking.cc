@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <unordered_map>
 #include <utility>
 
@@ -129,6 +130,21 @@ std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question, const 
       ranking.begin(), ranking.end(),
       [](const RankedPassage& a, const RankedPassage& b) { return a.score > b.score; });
   return ranking;
+}
+
+std::vector<RankedPassage> FuseRanks(std::span<const std::vector<RankedPassage>> rankings) {
+  constexpr double kRankConstant = 60;
+  std::map<size_t, double> scores;
+  for (const auto& ranking : rankings) {
+    for (size_t i = 0; i < ranking.size(); ++i)
+      scores[ranking[i].passage] += 1 / (kRankConstant + 1 + static_cast<double>(i));
+  }
+  std::vector<RankedPassage> fused;
+  for (const auto& [passage, score] : scores) fused.push_back({passage, score});
+  std::stable_sort(fused.begin(), fused.end(), [](const RankedPassage& a, const RankedPassage& b) {
+    return a.score > b.score;
+  });
+  return fused;
 }
 
 std::vector<uint64_t> Shingles(std::span<const uint64_t> words) {

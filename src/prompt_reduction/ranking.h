@@ -44,6 +44,10 @@ struct CorpusCounts {
 std::vector<RankedPassage> RankByBm25(std::span<const uint64_t> question, const PassageTerms& terms,
                                       const CorpusCounts* counts = nullptr);
 
+// Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009): a passage scores the sum of
+// 1 / (60 + its rank, from 1) over the rankings that have it.
+std::vector<RankedPassage> FuseRanks(std::span<const std::vector<RankedPassage>> rankings);
+
 // The sequences of 5 words in a passage, as sorted hashes; a passage of fewer words is one
 // sequence, one of none has none.
 std::vector<uint64_t> Shingles(std::span<const uint64_t> words);

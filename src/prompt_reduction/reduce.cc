@@ -4,25 +4,14 @@
 #include <numeric>
 #include <utility>
 
-#include "prompt_reduction/sentence_chunks.h"
+#include "base/rng.h"
+#include "prompt_reduction/search_terms.h"
+#include "prompt_reduction/sentence_extraction.h"
 
 namespace millrace {
 namespace {
 
 constexpr size_t kMostToDiversify = 100;  // which takes the square of it
-
-std::vector<Passage> CutDocuments(std::span<const Passage> documents, size_t chunk_tokens) {
-  std::vector<Passage> passages;
-  for (size_t i = 0; i < documents.size(); ++i) {
-    const Passage& document = documents[i];
-    for (const TextSpan& span : CutIntoPassages(document.text, chunk_tokens)) {
-      passages.push_back({document.id, document.title,
-                          document.text.substr(span.begin, span.end - span.begin), i,
-                          document.begin + span.begin});
-    }
-  }
-  return passages;
-}
 
 void DiversifyBest(std::vector<RankedPassage>& ranking,
                    std::span<const std::vector<uint64_t>> words, double lambda) {
@@ -35,6 +24,13 @@ void DiversifyBest(std::vector<RankedPassage>& ranking,
   std::copy(best.begin(), best.end(), ranking.begin());
 }
 
+// Fused rankings are not in the order of their scores.
+double BestScore(const std::vector<RankedPassage>& ranking) {
+  double best = 0;
+  for (const RankedPassage& ranked : ranking) best = std::max(best, ranked.score);
+  return best;
+}
+
 // Who stays. Works on passages by index; `judged` takes the fates.
 class Selection {
  public:
@@ -44,7 +40,7 @@ class Selection {
   // By the ranking; passages that are not in it are below the cut.
   void Choose(const std::vector<RankedPassage>& ranking,
               std::span<const std::vector<uint64_t>> words) {
-    const double best = ranking.front().score;
+    const double best = BestScore(ranking);
     std::vector<std::vector<uint64_t>> kept_shingles;
     for (const RankedPassage& ranked : ranking) {
       JudgedPassage& judged = judged_[ranked.passage];
@@ -106,13 +102,33 @@ class Selection {
 };
 
 void Order(PassageOrder order, const std::vector<JudgedPassage>& judged,
-           std::vector<size_t>& kept) {
+           const ReductionHelpers& helpers, std::vector<size_t>& kept) {
   if (order == PassageOrder::kRelevance) return;
   std::sort(kept.begin(), kept.end());
   if (order == PassageOrder::kGiven) return;
   std::stable_sort(kept.begin(), kept.end(), [&](size_t a, size_t b) {
     return NaturallyLess(judged[a].passage.id, judged[b].passage.id);
   });
+  if (order != PassageOrder::kReuse || helpers.reuse == nullptr) return;
+  std::vector<uint64_t> keys;
+  for (const size_t i : kept) {
+    const Passage& p = judged[i].passage;
+    keys.push_back(HashOfTerm(p.title) ^ Mix64(HashOfTerm(p.text)));
+  }
+  std::vector<size_t> ordered;
+  for (const size_t i : helpers.reuse->Order(helpers.reuse_root, keys)) ordered.push_back(kept[i]);
+  kept = std::move(ordered);
+}
+
+// Cuts the kept passages; whether it could.
+bool Extract(std::string_view question, double ratio, const std::vector<size_t>& kept,
+             std::vector<JudgedPassage>& judged) {
+  auto reader = TermReader::Create();
+  if (!reader.ok()) return false;
+  std::vector<Passage*> passages;
+  for (const size_t i : kept) passages.push_back(&judged[i].passage);
+  ExtractSentences(*reader, question, ratio, passages);
+  return true;
 }
 
 void MeasureRisk(const std::vector<JudgedPassage>& judged, ReducedPrompt& reduced) {
@@ -160,10 +176,12 @@ size_t ReducedPrompt::passages() const {
   return std::accumulate(fate.begin(), fate.end(), size_t{0});
 }
 
-ReducedPrompt ReduceRanked(std::vector<Passage> passages, std::vector<RankedPassage> ranking,
-                           std::span<const std::vector<uint64_t>> words,
-                           const ReductionConfig& config, const TokenCounter& count) {
+ReducedPrompt ReduceRanked(Candidates candidates, const ReductionConfig& config,
+                           const TokenCounter& count, const ReductionHelpers& helpers) {
   ReducedPrompt reduced;
+  std::vector<Passage>& passages = candidates.passages;
+  std::vector<RankedPassage>& ranking = candidates.ranking;
+  if (config.mode == ReductionMode::kOff) ranking.clear();
   std::vector<JudgedPassage> judged(passages.size());
   for (size_t i = 0; i < passages.size(); ++i) {
     judged[i].tokens = count(NumberedLine(i + 1, passages[i].title, passages[i].text));
@@ -175,17 +193,21 @@ ReducedPrompt ReduceRanked(std::vector<Passage> passages, std::vector<RankedPass
   if (ranking.empty()) {
     selection.ChooseUnranked();
   } else {
-    reduced.best_score = ranking.front().score;
-    if (config.diversity_lambda < 1) DiversifyBest(ranking, words, config.diversity_lambda);
-    selection.Choose(ranking, words);
+    reduced.best_score = BestScore(ranking);
+    if (config.diversity_lambda < 1)
+      DiversifyBest(ranking, candidates.words, config.diversity_lambda);
+    selection.Choose(ranking, candidates.words);
   }
   MeasureRisk(judged, reduced);
   for (const JudgedPassage& j : judged) ++reduced.fate[static_cast<size_t>(j.fate)];
   std::vector<size_t> kept = selection.kept();
-  Order(config.mode == ReductionMode::kOff ? PassageOrder::kGiven : config.order, judged, kept);
+  const bool cut = config.sentence_ratio && config.mode != ReductionMode::kOff &&
+                   Extract(candidates.question, *config.sentence_ratio, kept, judged);
+  Order(config.mode == ReductionMode::kOff ? PassageOrder::kGiven : config.order, judged, helpers,
+        kept);
   for (const size_t i : kept) {
     JudgedPassage& j = reduced.kept.emplace_back(std::move(judged[i]));
-    if (reduced.kept.size() != i + 1) {  // it has another number now
+    if (cut || reduced.kept.size() != i + 1) {  // it has another text or number now
       j.tokens = count(NumberedLine(reduced.kept.size(), j.passage.title, j.passage.text));
     }
     reduced.tokens_after += j.tokens;
@@ -194,17 +216,27 @@ ReducedPrompt ReduceRanked(std::vector<Passage> passages, std::vector<RankedPass
 }
 
 Result<ReducedPrompt> ReducePrompt(std::string_view question, std::span<const Passage> documents,
-                                   const ReductionConfig& config, const TokenCounter& count) {
+                                   const ReductionConfig& config, const TokenCounter& count,
+                                   const ReductionHelpers& helpers) {
   if (config.mode == ReductionMode::kOff) {
-    std::vector<Passage> passages(documents.begin(), documents.end());
-    for (size_t i = 0; i < passages.size(); ++i) passages[i].document = i;
-    return ReduceRanked(std::move(passages), {}, {}, config, count);
+    Candidates all;
+    all.passages.assign(documents.begin(), documents.end());
+    for (size_t i = 0; i < all.passages.size(); ++i) all.passages[i].document = i;
+    return ReduceRanked(std::move(all), config, count, helpers);
   }
-  ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
-  std::vector<Passage> passages = CutDocuments(documents, config.chunk_tokens);
-  const PassageTerms terms = ReadTerms(reader, passages);
-  std::vector<RankedPassage> ranking = RankByBm25(ReadQuestion(reader, question), terms);
-  return ReduceRanked(std::move(passages), std::move(ranking), terms.words, config, count);
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   CandidatesOf(question, documents, config.chunk_tokens, helpers.models));
+  return ReduceRanked(std::move(candidates), config, count, helpers);
+}
+
+Result<ReducedPrompt> ReduceFromStore(PassageStore& store, std::string_view question,
+                                      const ReductionConfig& config, const TokenCounter& count,
+                                      const ReductionHelpers& helpers) {
+  const bool off = config.mode == ReductionMode::kOff;
+  const size_t depth = off ? kStoreOff : std::max(kStoreDepth, config.most);
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   CandidatesFrom(store, question, depth, off ? PassageModels() : helpers.models));
+  return ReduceRanked(std::move(candidates), config, count, helpers);
 }
 
 }  // namespace millrace

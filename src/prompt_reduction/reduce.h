@@ -22,8 +22,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "prompt_reduction/candidates.h"
 #include "prompt_reduction/passage.h"
-#include "prompt_reduction/ranking.h"
+#include "prompt_reduction/reuse_order.h"
 
 namespace millrace {
 
@@ -36,6 +37,7 @@ enum class PassageOrder {
   kDocument,   // by id, numbers in it by value, then by place in the document
   kGiven,      // as the request has them
   kRelevance,  // best first
+  kReuse,      // as earlier prompts began (ReuseOrder), else as kDocument
 };
 
 struct ReductionConfig {
@@ -48,6 +50,16 @@ struct ReductionConfig {
   double diversity_lambda = 1;          // maximal marginal relevance of the 100 best; 1: off
   size_t chunk_tokens = 200;  // documents of more than twice as many are cut into such pieces
   PassageOrder order = PassageOrder::kDocument;
+  // Of kept passages only the sentences that score at least so much of their best
+  // (sentence_extraction.h); absent: whole passages.
+  std::optional<double> sentence_ratio;
+};
+
+// What reduction may be given beside its configuration.
+struct ReductionHelpers {
+  PassageModels models;
+  ReuseOrder* reuse = nullptr;  // for PassageOrder::kReuse; must outlive the call
+  uint64_t reuse_root = 0;      // prompts that may share a beginning
 };
 
 // Why a passage was kept or dropped.
@@ -94,12 +106,19 @@ using TokenCounter = std::function<int64_t(std::string_view)>;
 // Sets `document` of the passages to their index. An error only where SQLite cannot do full-text
 // search.
 Result<ReducedPrompt> ReducePrompt(std::string_view question, std::span<const Passage> documents,
-                                   const ReductionConfig& config, const TokenCounter& count);
+                                   const ReductionConfig& config, const TokenCounter& count,
+                                   const ReductionHelpers& helpers = {});
 
-// The same for passages that somebody else has ranked, best first, such as a store; those that are
-// not in the ranking score 0. `words`: of each passage, for likeness.
-ReducedPrompt ReduceRanked(std::vector<Passage> passages, std::vector<RankedPassage> ranking,
-                           std::span<const std::vector<uint64_t>> words,
-                           const ReductionConfig& config, const TokenCounter& count);
+// Among what a store holds on the question: kStoreDepth passages are judged, in mode kOff the best
+// kStoreOff taken.
+inline constexpr size_t kStoreDepth = 50;
+inline constexpr size_t kStoreOff = 10;
+Result<ReducedPrompt> ReduceFromStore(PassageStore& store, std::string_view question,
+                                      const ReductionConfig& config, const TokenCounter& count,
+                                      const ReductionHelpers& helpers = {});
+
+// The same for passages that are ranked. In mode kOff the ranking does not count.
+ReducedPrompt ReduceRanked(Candidates candidates, const ReductionConfig& config,
+                           const TokenCounter& count, const ReductionHelpers& helpers = {});
 
 }  // namespace millrace

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "prompt_reduction/word_tokenizer.h"
+
 namespace millrace {
 namespace {
 
@@ -41,23 +43,19 @@ struct TermReader::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  bool Open() {
+  Status Open() {
     constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(":memory:", &database, kFlags, nullptr) != SQLITE_OK) return false;
-    sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v2(database, "SELECT fts5(?1)", -1, &statement, nullptr) != SQLITE_OK) {
-      return false;
+    if (sqlite3_open_v2(":memory:", &database, kFlags, nullptr) != SQLITE_OK) {
+      return Error{"SQLite cannot open a database in memory", ErrorKind::kInternal};
     }
-    fts5_api* api = nullptr;
-    sqlite3_bind_pointer(statement, 1, static_cast<void*>(&api), "fts5_api_ptr", nullptr);
-    sqlite3_step(statement);
-    sqlite3_finalize(statement);
+    RETURN_IF_ERROR(RegisterWordTokenizer(database));
+    fts5_api* api = FullTextInterface(database);
     void* context = nullptr;
-    if (api == nullptr || api->xFindTokenizer(api, "porter", &context, &functions) != SQLITE_OK) {
-      return false;
+    if (api->xFindTokenizer(api, kWordTokenizer, &context, &functions) != SQLITE_OK ||
+        functions.xCreate(context, nullptr, 0, &tokenizer) != SQLITE_OK) {
+      return Error{"SQLite's full-text search has no porter unicode61", ErrorKind::kUnsupported};
     }
-    const char* arguments[] = {"unicode61"};
-    return functions.xCreate(context, arguments, 1, &tokenizer) == SQLITE_OK;
+    return {};
   }
 
   sqlite3* database = nullptr;
@@ -67,12 +65,7 @@ struct TermReader::Impl {
 
 Result<TermReader> TermReader::Create() {
   auto impl = std::make_unique<Impl>();
-  if (!impl->Open()) {
-    return Error{
-        "This SQLite has no FTS5, which prompt reduction needs: install Debian's "
-        "libsqlite3-0, or turn it off with --reduce off.",
-        ErrorKind::kUnsupported};
-  }
+  RETURN_IF_ERROR(impl->Open());
   return TermReader(std::move(impl));
 }
 

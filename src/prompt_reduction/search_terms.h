@@ -1,6 +1,5 @@
-// TermReader: a text's words as full-text search compares them, by SQLite FTS5's own tokenizer
-// `porter unicode61` (case and marks folded, English endings removed), so that passages of a
-// request are ranked by the same words as those of a store.
+// TermReader: a text's words as full-text search compares them (word_tokenizer.h), so that passages
+// of a request are ranked by the same words as those of a store.
 //
 // Invariant: any bytes are read; punctuation and query syntax are only what separates words. Not
 // for two threads at once.

@@ -141,6 +141,19 @@ std::vector<TextSpan> ChunkAtSentences(std::string_view text, size_t target) {
   return chunks;
 }
 
+std::vector<TextSpan> Sentences(std::string_view text) {
+  text = text.substr(0, size_t{1} << 30);
+  std::vector<TextSpan> sentences;
+  SentenceEnds ends(text);
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::max(ends.Next(), at + 1);
+    const TextSpan span = Trimmed(text, {at, end});
+    if (span.begin < span.end) sentences.push_back(span);
+    at = end;
+  }
+  return sentences;
+}
+
 std::vector<TextSpan> CutIntoPassages(std::string_view text, size_t target) {
   if (EstimateTokens(text) <= 2 * target) return {{0, text.size()}};
   return ChunkAtSentences(text, target);

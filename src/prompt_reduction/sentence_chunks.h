@@ -26,6 +26,10 @@ size_t EstimateTokens(std::string_view text);
 // Whole sentences are put together up to `target` estimated tokens (at least 4).
 std::vector<TextSpan> ChunkAtSentences(std::string_view text, size_t target = 200);
 
+// The sentences of a text of at most 1 GiB, without the white space around them; of a longer one
+// the beginning's.
+std::vector<TextSpan> Sentences(std::string_view text);
+
 // A text of at most twice as many whole, a longer one as above: what is ranked as one passage.
 std::vector<TextSpan> CutIntoPassages(std::string_view text, size_t target = 200);
 

@@ -1,5 +1,7 @@
 #include "prompt_reduction/sqlite.h"
 
+#include "prompt_reduction/word_tokenizer.h"
+
 namespace millrace {
 namespace {
 
@@ -10,6 +12,8 @@ ErrorKind KindOf(int code) {
       return ErrorKind::kExhausted;
     case SQLITE_CANTOPEN:
       return ErrorKind::kNotFound;
+    case SQLITE_NOTADB:
+      return ErrorKind::kInvalidArgument;
     case SQLITE_TOOBIG:
       return ErrorKind::kTooLarge;
     default:
@@ -80,6 +84,11 @@ Result<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Access acce
     return Error{path + ": " + said, KindOf(code)};
   }
   sqlite3_busy_timeout(opened, static_cast<int>(patience.count()));
+  if (const Status words = RegisterWordTokenizer(opened); !words.ok()) {
+    // That is the first time that the file is read.
+    const int said = sqlite3_errcode(opened) & 0xff;
+    return said == SQLITE_ERROR || said == SQLITE_OK ? words.error() : SqliteError(opened, said);
+  }
   return database;
 }
 

@@ -5,14 +5,14 @@
 
 namespace millrace {
 
-inline constexpr int64_t kStoreVersion = 1;
+inline constexpr int64_t kStoreVersion = 2;
 
 // `words` keeps no texts of its own: it reads them through the view. `terms` and `totals` are what
 // BM25 needs and FTS5 would have to count: how many passages have a word, and all passages' words.
 inline constexpr char kStoreSchema[] = R"(
 BEGIN;
 CREATE TABLE totals (version INTEGER, passages INTEGER, words INTEGER);
-INSERT INTO totals VALUES (1, 0, 0);
+INSERT INTO totals VALUES (2, 0, 0);
 CREATE TABLE documents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
                         bytes INTEGER NOT NULL);
 CREATE TABLE passages (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, begin INTEGER NOT NULL,
@@ -22,7 +22,7 @@ CREATE VIEW texts AS SELECT p.id AS id, d.title AS title, p.text AS text
   FROM passages AS p JOIN documents AS d ON d.id = p.document;
 CREATE TABLE terms (term TEXT PRIMARY KEY, passages INTEGER NOT NULL) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (title, text, content = 'texts', content_rowid = 'id',
-                                       tokenize = 'porter unicode61');
+                                       tokenize = 'millrace');
 INSERT INTO words (words, rank) VALUES ('rank', 'bm25(2.0, 1.0)');
 COMMIT;
 )";

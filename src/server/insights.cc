@@ -17,6 +17,10 @@ SavingsSum SumOf(const Usage& usage) {
   sum.queued_ms = usage.queued_ms;
   sum.cached_saved_ms = usage.cached_saved_ms;
   sum.speculation_saved_ms = usage.speculation_saved_ms;
+  sum.dropped_passages = usage.dropped_passages;
+  sum.dropped_passage_tokens = usage.dropped_passage_tokens;
+  sum.reduction_saved_ms = usage.reduction_saved_ms;
+  sum.reduction_ms = usage.reduction_ms;
   return sum;
 }
 
@@ -31,6 +35,10 @@ void AddTo(SavingsSum& sum, const SavingsSum& more) {
   sum.queued_ms += more.queued_ms;
   sum.cached_saved_ms += more.cached_saved_ms;
   sum.speculation_saved_ms += more.speculation_saved_ms;
+  sum.dropped_passages += more.dropped_passages;
+  sum.dropped_passage_tokens += more.dropped_passage_tokens;
+  sum.reduction_saved_ms += more.reduction_saved_ms;
+  sum.reduction_ms += more.reduction_ms;
 }
 
 }  // namespace

@@ -16,10 +16,15 @@ TEST(Insights, SumsAndRatiosByHand) {
   old.prefill_ms = 10;
   old.decode_ms = 30;
   old.cached_saved_ms = 40;
+  old.dropped_passages = 3;
+  old.dropped_passage_tokens = 200;
+  old.reduction_saved_ms = 21;
+  old.reduction_ms = 1;
   insights.Add(start + std::chrono::seconds(1), old);
   Usage late = old;
   late.cached_tokens = 0;
   late.cached_saved_ms = 0;
+  late.reduction_saved_ms = 0;
   late.speculation_saved_ms = -8;  // drafting cost more than it gained
   insights.Add(start + std::chrono::seconds(90), late);
   const auto json = nlohmann::json::parse(insights.Json(start + std::chrono::seconds(100)));
@@ -27,6 +32,10 @@ TEST(Insights, SumsAndRatiosByHand) {
   EXPECT_EQ(json["now"]["seconds"], 60);
   EXPECT_EQ(json["now"]["optimisations"][0]["saved_ms"], 0);
   EXPECT_EQ(json["now"]["optimisations"][1]["ratio"], 40.0 / 32);
+  EXPECT_EQ(json["now"]["optimisations"][2]["switch"], "reduce");
+  EXPECT_EQ(json["now"]["optimisations"][2]["saved_ms"], -1);  // choosing alone
+  EXPECT_EQ(json["since_start"]["optimisations"][2]["saved_ms"], 19);
+  EXPECT_EQ(json["since_start"]["dropped_passage_tokens"], 400);
   EXPECT_EQ(json["since_start"]["requests"], 2);
   EXPECT_EQ(json["since_start"]["seconds"], 100);
   EXPECT_EQ(json["since_start"]["optimisations"][0]["ratio"], 80.0 / 120);

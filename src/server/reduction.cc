@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/rng.h"
 #include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
 #include "server/store_access.h"
@@ -10,13 +11,11 @@
 namespace millrace::server_internal {
 namespace {
 
-constexpr size_t kFound = 50;     // passages of a store that are judged
-constexpr size_t kFoundOff = 10;  // and that are taken where reduction is off
-
 // The best passages of the store that the request names, judged by the store's own ranking. The
 // client is told the store's name, not its file; a worker waits for its lock only for a short time.
-ApiResult<ReducedPrompt> ReduceFromStore(const ServerConfig& server, const ChatRequest& chat,
-                                         const ReductionConfig& config, const TokenCounter& count) {
+ApiResult<ReducedPrompt> ReduceNamedStore(const ServerConfig& server, const ChatRequest& chat,
+                                          const ReductionConfig& config, const TokenCounter& count,
+                                          const ReductionHelpers& helpers) {
   auto named = FindStore(server, chat.store);
   if (auto* error = std::get_if<ApiError>(&named)) {
     error->param = "millrace.store";
@@ -25,27 +24,47 @@ ApiResult<ReducedPrompt> ReduceFromStore(const ServerConfig& server, const ChatR
   auto store = PassageStore::Open(std::get<NamedStore>(named).file, PassageStore::Access::kRead,
                                   kStoreLockPatience);
   if (!store.ok()) return StoreError(store.error(), chat.store);
-  const bool off = config.mode == ReductionMode::kOff;
-  auto found = store->Search(chat.question, off ? kFoundOff : std::max(kFound, config.most));
-  if (!found.ok()) return StoreError(found.error(), chat.store);
-  std::vector<Passage> passages;
-  std::vector<RankedPassage> ranking;
-  for (FoundPassage& f : *found) {
-    if (!off) ranking.push_back({passages.size(), f.score});
-    f.passage.document = passages.size();
-    passages.push_back(std::move(f.passage));
-  }
-  auto reader = TermReader::Create();
-  if (!reader.ok()) return ToApiError(reader.error());
-  const PassageTerms terms = ReadTerms(*reader, passages);
-  return ReduceRanked(std::move(passages), std::move(ranking), terms.words, config, count);
+  auto reduced = ReduceFromStore(*store, chat.question, config, count, helpers);
+  if (!reduced.ok()) return StoreError(reduced.error(), chat.store);
+  return std::move(*reduced);
 }
 
-ApiResult<ReducedPrompt> ReduceDocuments(const ChatRequest& chat, const ReductionConfig& config,
-                                         const TokenCounter& count) {
-  auto reduced = ReducePrompt(chat.question, chat.documents, config, count);
+ApiResult<ReducedPrompt> Choose(const ServerConfig& server, const ChatRequest& chat,
+                                const ReductionConfig& config, const TokenCounter& count,
+                                const ReductionHelpers& helpers) {
+  if (!chat.store.empty()) return ReduceNamedStore(server, chat, config, count, helpers);
+  auto reduced = ReducePrompt(chat.question, chat.documents, config, count, helpers);
   if (!reduced.ok()) return ToApiError(reduced.error());
   return std::move(*reduced);
+}
+
+// Tokens that passages may have, so that prompt and answer fit the context; where the request does
+// not say how long its answer may be, an eighth of the context is kept for it. At least 1.
+int64_t RoomForPassages(const Shared& shared, const ChatRequest& chat, const TokenCounter& count) {
+  constexpr int64_t kBetweenPassages = 64;  // newlines, and what the template puts around them
+  const int64_t context = shared.model.engine->config().context_length;
+  const int64_t answer = chat.options.max_tokens.value_or(static_cast<int32_t>(context / 8));
+  const Result<std::string> without = shared.model.render_chat(chat.template_json);
+  const int64_t rest = without.ok() ? count(*without) : 0;
+  return std::max<int64_t>(context - rest - answer - kBetweenPassages, 1);
+}
+
+// Where the chosen passages may not fit the context (a token has a byte at least), chooses again
+// within what does. Without reduction nothing is dropped: a prompt that is too long is refused.
+ApiResult<ReducedPrompt> ChooseWithinContext(const Shared& shared, const ChatRequest& chat,
+                                             ReductionConfig config, const TokenCounter& count,
+                                             const ReductionHelpers& helpers) {
+  auto chosen = Choose(shared.config, chat, config, count, helpers);
+  const auto* reduced = std::get_if<ReducedPrompt>(&chosen);
+  if (reduced == nullptr || config.mode == ReductionMode::kOff) return chosen;
+  const int64_t context = shared.model.engine->config().context_length;
+  const auto most_rest = static_cast<int64_t>(chat.template_json.size()) +
+                         chat.options.max_tokens.value_or(static_cast<int32_t>(context / 8));
+  if (reduced->tokens_after + most_rest <= context - context / 8) return chosen;
+  const int64_t room = RoomForPassages(shared, chat, count);
+  if (reduced->tokens_after <= room) return chosen;
+  config.token_budget = std::min(config.token_budget.value_or(room), room);
+  return Choose(shared.config, chat, config, count, helpers);
 }
 
 }  // namespace
@@ -61,8 +80,11 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   const auto count = [&](std::string_view text) {
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
   };
-  auto chosen = chat.store.empty() ? ReduceDocuments(chat, config, count)
-                                   : ReduceFromStore(shared.config, chat, config, count);
+  ReductionHelpers helpers;
+  helpers.reuse = &context->reuse();
+  // As prefix caches are: one per key and salt.
+  helpers.reuse_root = HashOfTerm(context->key()) ^ Mix64(HashOfTerm(chat.options.cache_salt));
+  auto chosen = ChooseWithinContext(shared, chat, config, count, helpers);
   if (const auto* error = std::get_if<ApiError>(&chosen)) return *error;
   auto& reduced = std::get<ReducedPrompt>(chosen);
   auto with = ChatWithPassages(chat.template_json, reduced.kept, shared.model.passage_place);

@@ -116,6 +116,49 @@ TEST_F(ReductionServerTest, KeptPassagesStandInOneOrderSoThatPrefixesAreReused) 
             second["usage"]["millrace"]["reduction"]["tokens_after"].get<int>() / 2);
 }
 
+TEST_F(ReductionServerTest, PassagesAreKeptThatFitTheContext) {
+  StartServer();
+  json request = Asking("top:12");
+  for (json& document : request["documents"])
+    document["text"] = document["text"].get<std::string>() + std::string(700, 'x');
+  const json told = Answer(request)["usage"]["millrace"]["reduction"];
+  EXPECT_LT(told["kept"].size(), 12u);
+  EXPECT_GE(told["kept"].size(), 1u);
+  EXPECT_GT(told["dropped"]["budget"].get<int>(), 0) << told;
+  EXPECT_LT(told["tokens_after"].get<int>(), 2048);
+  request["millrace"]["reduce"] = "off";  // nothing may be dropped
+  EXPECT_EQ(Post(kChatPath, request).status, 400);
+}
+
+TEST_F(ReductionServerTest, PassagesBeginAsTheyDidBefore) {
+  StartServer();
+  // The named ones of the twelve cities, all kept.
+  const auto kept = [&](const std::vector<int>& cities, const std::string& salt) {
+    json request = Asking(json::object({{"top", 12}, {"order", "reuse"}}));
+    const json all = request["documents"];
+    request["documents"] = json::array();
+    for (const int city : cities) request["documents"].push_back(all[city]);
+    request["cache_salt"] = salt;
+    std::vector<std::string> ids;
+    const json told = Answer(request)["usage"]["millrace"]["reduction"];
+    for (const json& passage : told["kept"]) ids.push_back(passage["id"]);
+    return ids;
+  };
+  EXPECT_THAT(kept({5, 6}, "a"), testing::ElementsAre("d5", "d6"));
+  EXPECT_THAT(kept({3, 5, 6}, "a"), testing::ElementsAre("d5", "d6", "d3"));
+  EXPECT_THAT(kept({3, 5, 6}, "b"), testing::ElementsAre("d3", "d5", "d6"));
+}
+
+TEST_F(ReductionServerTest, SentencesAreEnoughWhereAskedFor) {
+  StartServer();
+  json request = Asking(json::object({{"sentences", true}}));
+  for (json& document : request["documents"])
+    document["text"] = document["text"].get<std::string>() + " Rain falls. Ships sail. Cats sleep.";
+  const int fewer = Answer(request)["usage"]["millrace"]["reduction"]["tokens_after"].get<int>();
+  request["millrace"]["reduce"] = "auto";
+  EXPECT_LT(fewer, Answer(request)["usage"]["millrace"]["reduction"]["tokens_after"].get<int>());
+}
+
 TEST_F(ReductionServerTest, PoisonedPassagesAreHarmlessOrRefused) {
   StartServer();
   const std::string long_text(1'500, 'x');

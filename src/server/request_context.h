@@ -13,6 +13,7 @@
 
 #include "http/responder.h"
 #include "openai_api/api_error.h"
+#include "prompt_reduction/reuse_order.h"
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
@@ -44,6 +45,7 @@ struct Shared {
   RecentRequests recent;
   std::mutex probing;  // attention is measured once at a time
   Insights insights{started};
+  ReuseOrder reuse;                      // of passages in prompts
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
 
@@ -70,6 +72,7 @@ class RequestContext {
   RequestNames& names() { return shared_->names; }
   std::mutex& probing() { return shared_->probing; }
   Insights& insights() { return shared_->insights; }
+  ReuseOrder& reuse() { return shared_->reuse; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
   const std::string& id() const { return record_.id; }
