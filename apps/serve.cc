@@ -22,6 +22,7 @@
 #include "reporting.h"
 #include "request_log.h"
 #include "server/server.h"
+#include "side_models.h"
 #include "traffic_record.h"
 #include "verbs.h"
 
@@ -32,6 +33,7 @@ constexpr size_t kTimelineSteps = 1024;
 
 struct ServeFlags {
   ModelFlags model;
+  SideModelFlags side_models;
   std::string host = "127.0.0.1";
   uint16_t port = 8080;
   std::vector<std::string> api_keys;
@@ -139,7 +141,8 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   return config;
 }
 
-ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& engine) {
+ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, LoadedSideModels& side,
+                       Engine& engine) {
   ServedModel served;
   served.id = flags.served_names.empty() ? loaded.id : flags.served_names.front();
   if (!flags.served_names.empty()) {
@@ -147,6 +150,8 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& eng
   }
   served.tokenizer = loaded.tokenizer.get();
   served.engine = &engine;
+  served.embedding = {side.embedding.id, side.embedding.service.get()};
+  served.rerank = {side.rerank.id, side.rerank.service.get()};
   if (loaded.chat_template) {
     if (TakesDocuments(*loaded.chat_template, *loaded.tokenizer)) {
       served.passage_place = PassagePlace::kTemplate;
@@ -156,6 +161,13 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, Engine& eng
     };
   }
   return served;
+}
+
+void LogSideModel(std::string_view route, const LoadedSideModel& side) {
+  if (!side.service) return;
+  const EmbeddingModel& model = side.service->model();
+  spdlog::info("{}: {} ({} tokens a text, pooling {}, {} wide)", route, side.id, model.max_tokens(),
+               NameOf(model.pooling()), model.width());
 }
 
 // What the KV cache was given, and what that means for the other switches.
@@ -221,6 +233,8 @@ Status Serve(const ServeFlags& flags) {
   }
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
   if (flags.dashboard == "on") config.dashboard = MakeDashboard(flags, loaded);
+  ASSIGN_OR_RETURN(LoadedSideModels side,
+                   LoadSideModels(flags.side_models, loaded.isa, loaded.pool->threads()));
   EngineConfig engine_config;
   engine_config.max_queued_requests = flags.max_queue;
   engine_config.max_queued_tokens = flags.max_queued_tokens;
@@ -228,7 +242,7 @@ Status Serve(const ServeFlags& flags) {
     engine_config.timeline_steps = kTimelineSteps;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                    MakeEngine(flags.model, loaded, engine_config));
-  ServedModel served = MakeServed(flags, loaded, *engine);
+  ServedModel served = MakeServed(flags, loaded, side, *engine);
   const std::string id = served.id;
   Server server(std::move(config), std::move(served));
   RETURN_IF_ERROR(
@@ -237,6 +251,8 @@ Status Serve(const ServeFlags& flags) {
   spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
                engine->config().context_length);
   LogKvMemory(*engine, flags.model, loaded);
+  LogSideModel("/v1/embeddings", side.embedding);
+  LogSideModel("/v1/rerank", side.rerank);
   LogDiskTier(*engine, flags.model);
   int signal = 0;
   constexpr timespec kFlush{.tv_sec = 0, .tv_nsec = 100'000'000};
@@ -264,6 +280,7 @@ void AddServeVerb(CommandLine& line) {
   AddPrefixCacheFlags(verb, flags->model);
   flags->model.speculate = "auto";
   AddSpeculationFlags(verb, flags->model);
+  AddSideModelFlags(verb, flags->side_models);
   verb.Option("--host", flags->host, "IP address to listen on").Env("MILLRACE_HOST").ShowDefault();
   verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();
   verb.Option("--api-key", flags->api_keys, "a key that clients must send; repeatable")

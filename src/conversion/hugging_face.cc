@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "base/mapped_file.h"
+#include "conversion/hugging_face_encoder.h"
+#include "conversion/hugging_face_files.h"
 #include "conversion/hugging_face_tokenizer.h"
 #include "conversion/metadata_entries.h"
 #include "safetensors/safetensors.h"
@@ -37,20 +39,6 @@ struct Shape {
   bool tied = false;
 };
 
-Result<Json> ReadJson(const fs::path& path, bool required) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    if (!required) return Json();
-    return Error{path.string() +
-                     " is missing: give a Hugging Face folder with config.json, "
-                     "tokenizer.json and *.safetensors",
-                 ErrorKind::kNotFound};
-  }
-  Json parsed = Json::parse(file, nullptr, false);
-  if (parsed.is_discarded()) return Error{path.string() + " is no JSON: download it again"};
-  return parsed;
-}
-
 std::string ReadText(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -62,25 +50,9 @@ Result<std::string> ArchitectureOf(const Json& config) {
   if (type == "qwen2" || type == "qwen3") return type;
   if (type == "gemma3_text" || type == "gemma3") return std::string("gemma3");
   return Error{"config.json: model_type '" + type +
-                   "' is not supported; known are llama, mistral, qwen2, qwen3, gemma3",
+                   "' is not supported; known are llama, mistral, qwen2, qwen3, gemma3, "
+                   "bert, nomic_bert",
                ErrorKind::kUnsupported};
-}
-
-Result<int64_t> Number(const Json& config, const char* key, std::optional<int64_t> fallback = {}) {
-  if (config.contains(key) && config[key].is_number_integer()) {
-    const auto value = config[key].get<int64_t>();
-    if (value >= 1 && value <= (int64_t{1} << 31)) return value;
-    return Error{std::string("config.json: ") + key + " is " + std::to_string(value) +
-                 ", which cannot be"};
-  }
-  if (fallback) return *fallback;
-  return Error{std::string("config.json: ") + key + " is missing"};
-}
-
-double Real(const Json& config, const char* key, double fallback) {
-  return config.is_object() && config.contains(key) && config[key].is_number()
-             ? config[key].get<double>()
-             : fallback;
 }
 
 Result<Shape> ReadShape(const Json& config) {
@@ -190,14 +162,7 @@ Result<SourceTensor> MakeTensor(const std::string& name, const SafetensorsTensor
 
 Status AddTensors(const fs::path& folder, const Shape& shape, Backing& backing,
                   ModelSource& source) {
-  std::vector<fs::path> paths;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".safetensors") paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  if (paths.empty())
-    return Error{folder.string() + " holds no *.safetensors file", ErrorKind::kNotFound};
+  ASSIGN_OR_RETURN(const std::vector<fs::path> paths, SafetensorsIn(folder));
   std::map<std::string, SourceTensor> found;
   for (const fs::path& path : paths) {
     ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path.string()));
@@ -342,6 +307,9 @@ Result<ModelSource> SourceFromHuggingFace(const std::string& folder) {
     Json text = config["text_config"];
     if (!text.contains("model_type")) text["model_type"] = config["model_type"];
     config = std::move(text);
+  }
+  if (IsEncoderConfig(config)) {
+    return SourceFromEncoder(root, {tokenizer, tokenizer_config, config, ""});
   }
   ASSIGN_OR_RETURN(Shape shape, ReadShape(config));
   const auto backing = std::make_shared<Backing>();

@@ -1,5 +1,5 @@
 // A Hugging Face folder (config.json, tokenizer.json, *.safetensors) as a ModelSource: llama,
-// qwen2, qwen3 and gemma3 (text).
+// qwen2, qwen3 and gemma3 (text), and the encoders bert and nomic_bert.
 //
 // Invariant: the result is what a GGUF converter would have written: GGUF's names and order of
 // dimensions, the rows of llama's Q and K in the order of adjacent-pair rope, gemma's norms plus

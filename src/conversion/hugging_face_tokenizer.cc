@@ -32,7 +32,7 @@ Error Wrong(const std::string& what) { return Error{"tokenizer.json: " + what}; 
 
 Status ReadTokens(const Json& model, int64_t vocab_size, Vocabulary& v) {
   if (!model.contains("vocab") || !model["vocab"].is_object())
-    return Wrong("it has no vocabulary of the BPE kind, the only one that is supported");
+    return Wrong("it has no vocabulary of the BPE or WordPiece kind, which alone are supported");
   v.tokens.resize(static_cast<size_t>(vocab_size));
   v.types.assign(static_cast<size_t>(vocab_size), kUnused);
   for (const auto& [token, id] : model["vocab"].items()) {
@@ -185,6 +185,43 @@ bool PrependsSpace(const Json& tokenizer) {
           tokenizer["pre_tokenizer"].value("prepend_scheme", "") == "first");
 }
 
+// GGUF's forms: "the" -> "▁the", "##ing" -> "ing", names in brackets as they are.
+void AddWordPieces(const TokenizerFiles& files, const Vocabulary& v, MetadataEntries& out) {
+  std::vector<std::string> tokens = v.tokens;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    std::string& token = tokens[i];
+    if (v.types[i] != kNormal || (token.starts_with("[") && token.ends_with("]"))) continue;
+    token = token.starts_with("##") ? token.substr(2) : "\u2581" + token;
+  }
+  out.AddString("tokenizer.ggml.model", "bert");
+  out.AddStrings("tokenizer.ggml.tokens", tokens);
+  out.AddI32s("tokenizer.ggml.token_type", v.types);
+  const std::pair<const char*, const char*> named[] = {{"unk", "unknown"},
+                                                       {"cls", "cls"},
+                                                       {"sep", "seperator"},
+                                                       {"pad", "padding"},
+                                                       {"mask", "mask"}};
+  for (const auto& [name, gguf_name] : named) {
+    std::string text = TokenName(files.tokenizer_config, (std::string(name) + "_token").c_str());
+    if (text.empty()) {
+      for (const char* c = name; *c != 0; ++c) text += static_cast<char>(*c - 'a' + 'A');
+      text = "[" + text + "]";
+    }
+    const auto it = v.ids.find(text);
+    if (it == v.ids.end()) continue;
+    out.AddU32("tokenizer.ggml." + std::string(gguf_name) + "_token_id", it->second);
+  }
+  const Json none = Json::object();
+  const Json& normalizer =
+      files.tokenizer.contains("normalizer") && files.tokenizer["normalizer"].is_object()
+          ? files.tokenizer["normalizer"]
+          : none;
+  for (const char* key : {"lowercase", "strip_accents"}) {
+    if (normalizer.contains(key) && normalizer[key].is_boolean())
+      out.AddBool("tokenizer.ggml.normalizer." + std::string(key), normalizer[key].get<bool>());
+  }
+}
+
 }  // namespace
 
 Status AddTokenizer(const TokenizerFiles& files, int64_t vocab_size, MetadataEntries& out) {
@@ -196,6 +233,11 @@ Status AddTokenizer(const TokenizerFiles& files, int64_t vocab_size, MetadataEnt
   Vocabulary v;
   RETURN_IF_ERROR(ReadTokens(model, vocab_size, v));
   RETURN_IF_ERROR(ReadAddedTokens(files.tokenizer, vocab_size, v));
+  if (model.value("type", "") == "WordPiece") {
+    FillGaps(v);
+    AddWordPieces(files, v, out);
+    return {};
+  }
   RETURN_IF_ERROR(ReadMerges(model, v));
   FillGaps(v);
   const bool sentence_piece = model.contains("byte_fallback") && model["byte_fallback"] == true;

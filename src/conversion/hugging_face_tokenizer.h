@@ -1,5 +1,5 @@
-// tokenizer.json and its companions -> tokenizer.ggml.*: byte-level BPE ("gpt2"), and SentencePiece
-// BPE with byte fallback ("llama"), whose scores are the ranks of the merges.
+// tokenizer.json and its companions -> tokenizer.ggml.*: byte-level BPE ("gpt2"), SentencePiece BPE
+// with byte fallback ("llama"), whose scores are the ranks of the merges, and WordPiece ("bert").
 #pragma once
 
 #include <cstdint>

@@ -166,6 +166,8 @@ bool Matches(std::string_view pattern, std::string_view name) {
 
 bool IsQuantizable(const SourceTensor& tensor) {
   const std::string_view name = tensor.name;
+  // An encoder's: small, and added up once.
+  if (name == "position_embd.weight" || name == "token_types.weight") return false;
   return tensor.shape.size() >= 2 && tensor.rows() > 1 && name.ends_with("weight") &&
          name.find("_norm.weight") == std::string_view::npos &&
          name.find("ffn_gate_inp.weight") == std::string_view::npos;

@@ -94,6 +94,22 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
 }
 
 MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {
+  Layers(batch, kv);
+  return Logits();
+}
+
+MatrixView<const float> Transformer::Hidden(const Batch& batch, KvStore& kv) {
+  Layers(batch, kv);
+  const MatrixView<float> x = residual(), hidden = projected();
+  pool_.ParallelFor(x.rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      nn_.rms_norm(x.row(i), weights_.output_norm.data(), config_.norm_epsilon, x.columns,
+                   hidden.row(i));
+  });
+  return hidden;
+}
+
+void Transformer::Layers(const Batch& batch, KvStore& kv) {
   PlaceRows(batch);
   Embed();
   for (int32_t layer = 0; layer < config_.layers; ++layer) {
@@ -110,7 +126,6 @@ MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {
     if (observer_) observer_(ProductInput::kDown, layer, gate());
     AddProjection(gate(), w.down, {}, w.post_ff_norm);
   }
-  return Logits();
 }
 
 void Transformer::PlaceRows(const Batch& batch) {

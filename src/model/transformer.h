@@ -57,6 +57,9 @@ class Transformer : public Model {
                                                    const LoadProgress& progress = {});
 
   MatrixView<const float> Forward(const Batch& batch, KvStore& kv) override;
+  // What the logits are made from, in their place: [sum of logit_rows, E], normalised. For
+  // embeddings.
+  MatrixView<const float> Hidden(const Batch& batch, KvStore& kv);
   const ModelInfo& info() const override { return info_; }
   ModelStatistics statistics() const override { return statistics_; }
   const TransformerConfig& config() const { return config_; }
@@ -82,6 +85,7 @@ class Transformer : public Model {
     int64_t last = 0;
   };
 
+  void Layers(const Batch& batch, KvStore& kv);
   void PlaceRows(const Batch& batch);
   void KeepRowsWithLogits(const Batch& batch);
   void Embed();

@@ -1,112 +1,12 @@
 #include "model/transformer_weights.h"
 
-#include <cstring>
 #include <string>
 
-#include "base/float16.h"
+#include "model/tensor_source.h"
 #include "model/weight_cache.h"
 
 namespace millrace {
 namespace {
-
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (const int64_t n : shape) text += (text.empty() ? "" : " x ") + std::to_string(n);
-  return "[" + text + "]";
-}
-
-// Finds tensors of one file by name, and makes matrices of them as the options say.
-class TensorSource {
- public:
-  TensorSource(const GgufFile& file, ThreadPool& pool, const WeightOptions& options,
-               const WeightCache* cache)
-      : file_(file), pool_(pool), options_(options), cache_(cache) {}
-
-  Result<const GgufTensor*> Find(const std::string& name, const std::vector<int64_t>& shape) const {
-    const GgufTensor* tensor = file_.FindTensor(name);
-    if (tensor == nullptr) return Error{file_.name() + ": tensor '" + name + "' is missing"};
-    std::vector<int64_t> found = tensor->shape;
-    while (found.size() > shape.size() && found.back() == 1) found.pop_back();
-    if (found != shape) {
-      return Error{file_.name() + ": tensor '" + name + "' has shape " + ShapeText(tensor->shape) +
-                   ", expected " + ShapeText(shape)};
-    }
-    return tensor;
-  }
-
-  Result<WeightMatrix> Matrix(const std::string& name, int64_t rows, int64_t columns) const {
-    ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(name, {columns, rows}));
-    auto matrix = MatrixOf(*tensor, rows, columns);
-    if (!matrix.ok()) {
-      return Error{file_.name() + ": tensor '" + name + "': " + matrix.error().message,
-                   matrix.error().kind};
-    }
-    return matrix;
-  }
-
-  // A vector of floats, kept in F32, F16 or BF16.
-  Result<std::vector<float>> Vector(const std::string& name, int64_t count) const {
-    ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(name, {count}));
-    std::vector<float> out(static_cast<size_t>(count));
-    const std::byte* bytes = tensor->data.data();
-    for (size_t i = 0; i < out.size(); ++i) {
-      uint16_t half = 0;
-      switch (tensor->type) {
-        case DType::kF32:
-          std::memcpy(&out[i], bytes + 4 * i, 4);
-          break;
-        case DType::kF16:
-          std::memcpy(&half, bytes + 2 * i, 2);
-          out[i] = F16ToF32(half);
-          break;
-        case DType::kBF16:
-          std::memcpy(&half, bytes + 2 * i, 2);
-          out[i] = Bf16ToF32(half);
-          break;
-        default:
-          return Error{file_.name() + ": tensor '" + name + "' has type " +
-                           std::string(NameOf(tensor->type)) +
-                           "; a vector must be F32, F16 or BF16",
-                       ErrorKind::kUnsupported};
-      }
-    }
-    return out;
-  }
-
-  // Empty where the architecture has none or the file lacks an optional one.
-  Result<std::vector<float>> Vector(Presence presence, const std::string& name,
-                                    int64_t count) const {
-    if (presence == Presence::kAbsent) return std::vector<float>();
-    if (presence == Presence::kOptional && file_.FindTensor(name) == nullptr)
-      return std::vector<float>();
-    return Vector(name, count);
-  }
-
- private:
-  Result<WeightMatrix> MatrixOf(const GgufTensor& tensor, int64_t rows, int64_t columns) const {
-    if (options_.storage == WeightStorage::kMapped) {
-      return WeightMatrix::InPlace(tensor.type, rows, columns, tensor.data);
-    }
-    if (cache_ != nullptr) {
-      return cache_->Find(std::string(tensor.name), tensor.type, rows, columns);
-    }
-    if (options_.mapped == nullptr) {
-      return WeightMatrix::Pack(tensor.type, rows, columns, tensor.data, pool_);
-    }
-    const MappedGguf& mapped = *options_.mapped;
-    auto packed =
-        WeightMatrix::Pack(tensor.type, rows, columns, tensor.data, pool_,
-                           [&mapped](std::span<const std::byte> part) { mapped.Release(part); });
-    // Again as a whole: parts share pages with parts that were read later.
-    mapped.Release(tensor.data);
-    return packed;
-  }
-
-  const GgufFile& file_;
-  ThreadPool& pool_;
-  const WeightOptions& options_;
-  const WeightCache* cache_;
-};
 
 // The matrices of a layer, by the rest of their names.
 constexpr struct {

@@ -8,68 +8,18 @@
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/request_parser.h"
+#include "openai_api/text_inputs.h"
 
 namespace millrace {
-namespace {
 
 using openai_internal::Fields;
 using openai_internal::Finish;
 using openai_internal::Json;
-using openai_internal::kMaxInt32;
 using openai_internal::ParseOptions;
+using openai_internal::ParseTextInputs;
+using openai_internal::TokenArray;
 
-std::optional<int32_t> TokenNumber(const Json& value) {
-  if (!value.is_number_integer()) return std::nullopt;
-  if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(kMaxInt32)) {
-    return std::nullopt;
-  }
-  const auto number = value.get<int64_t>();
-  if (number < 0 || number > kMaxInt32) return std::nullopt;
-  return static_cast<int32_t>(number);
-}
-
-std::optional<std::vector<TokenId>> TokenArray(const Json& array) {
-  std::vector<TokenId> tokens;
-  for (const Json& item : array) {
-    const auto number = TokenNumber(item);
-    if (!number) return std::nullopt;
-    tokens.push_back(TokenId(*number));
-  }
-  return tokens;
-}
-
-void ParsePrompts(Fields& fields, std::vector<Prompt>& prompts) {
-  const Json* prompt = fields.Find("prompt");
-  const auto wrong = [&] {
-    fields.Fail("prompt",
-                "'prompt' must be a string, an array of strings, an array of token ids, "
-                "or an array of such arrays, and not empty.",
-                prompt == nullptr ? "missing_required_parameter" : "invalid_type");
-  };
-  if (prompt == nullptr) return wrong();
-  if (prompt->is_string()) {
-    prompts.emplace_back(prompt->get<std::string>());
-    return;
-  }
-  if (!prompt->is_array() || prompt->empty()) return wrong();
-  if (prompt->front().is_number()) {
-    auto tokens = TokenArray(*prompt);
-    if (!tokens) return wrong();
-    prompts.emplace_back(*std::move(tokens));
-    return;
-  }
-  for (const Json& item : *prompt) {
-    if (item.is_string()) {
-      prompts.emplace_back(item.get<std::string>());
-    } else if (item.is_array() && !item.empty()) {
-      auto tokens = TokenArray(item);
-      if (!tokens) return wrong();
-      prompts.emplace_back(*std::move(tokens));
-    } else {
-      return wrong();
-    }
-  }
-}
+namespace {
 
 // What stands around the completion: the prompt before it, where it is wanted again, and the text
 // that is to follow.
@@ -88,7 +38,7 @@ CompletionRequest ReadCompletion(Fields& fields) {
   CompletionRequest request;
   request.options = ParseOptions(fields, 0);
   if (!request.options.max_tokens) request.options.max_tokens = 16;  // OpenAI's default
-  ParsePrompts(fields, request.prompts);
+  ParseTextInputs(fields, "prompt", request.prompts);
   if (request.prompts.size() * static_cast<size_t>(request.options.n) > kMaxPrompts) {
     fields.Fail("prompt", fmt::format("More than {} prompts times n are asked for.", kMaxPrompts));
   }

@@ -35,6 +35,8 @@ constexpr Operation kOperations[] = {
     {"POST", "/v1/messages", "The same as Anthropic's Messages", "MessagesRequest", true},
     {"POST", "/v1/messages/count_tokens", "How many tokens a message's prompt has",
      "MessagesRequest"},
+    {"POST", "/v1/embeddings", "The vectors of texts"},
+    {"POST", "/v1/rerank", "How well documents answer a query"},
     {"POST", "/tokenize", "A text's tokens", "TokenizeRequest"},
     {"POST", "/detokenize", "The text of tokens", "DetokenizeRequest"},
 };

@@ -11,6 +11,7 @@
 #include "openai_api/openapi.h"
 #include "server/dashboard.h"
 #include "server/debug_endpoints.h"
+#include "server/embedding_routes.h"
 #include "server/live_feed.h"
 #include "server/request_context.h"
 #include "server/store_routes.h"
@@ -56,22 +57,32 @@ void HandleDetokenize(const ContextPointer& context, const HttpRequest& request)
   context->Reply(JsonResponse(200, ContentJson(tokenizer.Decode(ids, ControlTokens::kShow))));
 }
 
-ModelEntry EntryOf(const Shared& shared, const std::string& id) {
-  return {id, shared.started_unix, shared.model.engine->config().context_length};
+// The served model, its aliases, and the models beside it.
+std::vector<ModelEntry> ModelEntries(const Shared& shared) {
+  const int32_t context_length = shared.model.engine->config().context_length;
+  std::vector<ModelEntry> models = {{shared.model.id, shared.started_unix, context_length}};
+  for (const std::string& alias : shared.model.aliases) {
+    models.push_back({alias, shared.started_unix, context_length});
+  }
+  for (const SideModel* side : {&shared.model.embedding, &shared.model.rerank}) {
+    if (side->service == nullptr) continue;
+    models.push_back({side->id, shared.started_unix, side->service->model().max_tokens()});
+  }
+  return models;
 }
 
 void HandleModels(const ContextPointer& context, const HttpRequest&) {
-  const Shared& shared = context->shared();
-  std::vector<ModelEntry> models = {EntryOf(shared, shared.model.id)};
-  for (const std::string& alias : shared.model.aliases) models.push_back(EntryOf(shared, alias));
-  context->Reply(JsonResponse(200, ModelListJson(models)));
+  context->Reply(JsonResponse(200, ModelListJson(ModelEntries(context->shared()))));
 }
 
 void HandleModel(const ContextPointer& context, const HttpRequest& request) {
-  if (const auto error = CheckModel(context->shared().model, request.path_rest)) {
-    return context->Refuse(*error);
+  const std::vector<ModelEntry> models = ModelEntries(context->shared());
+  for (const ModelEntry& model : models) {
+    if (model.id == request.path_rest) return context->Reply(JsonResponse(200, ModelJson(model)));
   }
-  context->Reply(JsonResponse(200, ModelJson(EntryOf(context->shared(), request.path_rest))));
+  const auto error = CheckModel(context->shared().model, request.path_rest);
+  if (error) return context->Refuse(*error);
+  context->Reply(JsonResponse(200, ModelJson(models.front())));  // no name: the one there is
 }
 
 void HandleLive(const ContextPointer& context, const HttpRequest&) {
@@ -207,6 +218,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     add("POST", "/v1/responses", HandleResponses, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/v1/messages", HandleMessages, Access::kKeys, Thread::kWorkerIfRoom);
     add("POST", "/v1/messages/count_tokens", HandleCountTokens, Access::kKeys, Thread::kWorker);
+    add("POST", "/v1/embeddings", HandleEmbeddings, Access::kKeys, Thread::kWorker);
+    add("POST", "/v1/rerank", HandleRerank, Access::kKeys, Thread::kWorker);
     const auto describe = [this](const ContextPointer& context, const HttpRequest&) {
       context->Reply(JsonResponse(200, open_api));
     };

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "embedding/embedding_service.h"
 #include "engine/engine.h"
 #include "http/server.h"
 #include "openai_api/feed_json.h"
@@ -125,8 +126,14 @@ struct ServerConfig {
   std::function<uint64_t()> random;  // from any thread; seeds and ids
 };
 
-// What is served. The engine and the tokenizer must outlive the Server; somebody else runs the
-// engine.
+// A model beside the one that generates; without a service there is none.
+struct SideModel {
+  std::string id;
+  EmbeddingService* service = nullptr;
+};
+
+// What is served. The engine, the tokenizer and the services must outlive the Server; somebody else
+// runs the engine.
 struct ServedModel {
   std::string id;
   std::vector<std::string> aliases;  // further names that clients may use
@@ -136,6 +143,8 @@ struct ServedModel {
   // template.
   std::function<Result<std::string>(std::string_view chat_json)> render_chat;
   PassagePlace passage_place = PassagePlace::kSystemMessage;
+  SideModel embedding;  // for /v1/embeddings
+  SideModel rerank;     // for /v1/rerank; its model ranks
 };
 
 class Server {

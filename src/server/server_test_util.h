@@ -72,6 +72,8 @@ class ServerTest : public testing::Test {
       }
       return text;
     };
+    served.embedding = embedding_side_;
+    served.rerank = rerank_side_;
     server_ = std::make_unique<Server>(std::move(config), std::move(served));
     const Status started = server_->Start();
     ASSERT_TRUE(started.ok()) << started.error().message;
@@ -122,6 +124,7 @@ class ServerTest : public testing::Test {
   Speculation speculation_ = Speculation::kOff;
   float habit_ = 0;                        // of the model: what it says can be foreseen
   std::chrono::microseconds row_time_{0};  // beside the step's, of each token that is computed
+  SideModel embedding_side_, rerank_side_;
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   std::thread engine_thread_;

@@ -1,0 +1,153 @@
+// /v1/embeddings and /v1/rerank over sockets, with tiny models behind them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <thread>
+
+#include "embedding/embedding_test_util.h"
+#include "server/server_test_util.h"
+
+namespace millrace {
+namespace {
+
+using testing::HasSubstr;
+
+class EmbeddingServerTest : public ServerTest {
+ protected:
+  void StartWithModels() {
+    TinyEncoderSpec ranker;
+    ranker.pooling = 4;
+    ranker.classifier = true;
+    embedding_model_ = LoadTestModel({});
+    rerank_model_ = LoadTestModel(ranker);
+    embedding_ = std::make_unique<EmbeddingService>(std::move(embedding_model_.model));
+    rerank_ = std::make_unique<EmbeddingService>(std::move(rerank_model_.model));
+    embedding_side_ = {"tiny-embed", embedding_.get()};
+    rerank_side_ = {"tiny-rank", rerank_.get()};
+    StartServer();
+  }
+  json Ask(const std::string& path, const json& body, int status = 200) {
+    const ClientResponse response = Post(path, body);
+    EXPECT_EQ(response.status, status) << response.body;
+    return json::parse(response.body);
+  }
+
+  TestModel embedding_model_, rerank_model_;
+  std::unique_ptr<EmbeddingService> embedding_, rerank_;
+};
+
+TEST_F(EmbeddingServerTest, EmbedsTextsAndTokens) {
+  StartWithModels();
+  const TestModel alone = LoadTestModel({}, 1);
+  const json body =
+      Ask("/v1/embeddings", {{"model", "tiny-embed"}, {"input", {"one text", "two"}}});
+  EXPECT_EQ(body["usage"]["prompt_tokens"], 9 + 5);  // [CLS], a token per letter, [SEP]
+  ASSERT_EQ(body["data"].size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const auto expected =
+        ComputeOne(*alone.model, alone.model->Encode(i == 0 ? "one text" : "two"));
+    EXPECT_EQ(body["data"][i]["embedding"].get<std::vector<float>>(), expected);
+  }
+  const json tokens = Ask("/v1/embeddings", {{"input", {2, 4, 3}}});
+  EXPECT_EQ(tokens["data"][0]["embedding"].get<std::vector<float>>(),
+            ComputeOne(*alone.model, alone.model->Encode("a")));
+}
+
+TEST_F(EmbeddingServerTest, DimensionsShortenTheVector) {
+  StartWithModels();
+  const auto whole = Ask("/v1/embeddings", {{"input", "a"}})["data"][0]["embedding"];
+  const auto part =
+      Ask("/v1/embeddings", {{"input", "a"}, {"dimensions", 5}})["data"][0]["embedding"];
+  ASSERT_EQ(part.size(), 5u);
+  double norm = 0;
+  for (size_t i = 0; i < 5; ++i) norm += std::pow(whole[i].get<double>(), 2);
+  for (size_t i = 0; i < 5; ++i)
+    EXPECT_NEAR(part[i].get<double>(), whole[i].get<double>() / std::sqrt(norm), 1e-6);
+  const json error = Ask("/v1/embeddings", {{"input", "a"}, {"dimensions", 65}}, 400);
+  EXPECT_EQ(error["error"]["param"], "dimensions");
+  EXPECT_THAT(error["error"]["message"].get<std::string>(), HasSubstr("have 64"));
+}
+
+TEST_F(EmbeddingServerTest, LongInputsAreRefusedWithTheLimit) {
+  StartWithModels();
+  const json error = Ask(
+      "/v1/embeddings", {{"input", {"a", std::string(90, 'b') + " " + std::string(90, 'c')}}}, 400);
+  EXPECT_EQ(error["error"]["code"], "context_length_exceeded");
+  EXPECT_EQ(error["error"]["param"], "input");
+  EXPECT_EQ(error["error"]["message"],
+            "input[1] has 182 tokens, but the model reads at most 128: make it shorter.");
+  const json rank = Ask(
+      "/v1/rerank", {{"query", std::string(70, 'q')}, {"documents", {std::string(70, 'd')}}}, 400);
+  EXPECT_EQ(rank["error"]["param"], "documents");
+  EXPECT_THAT(rank["error"]["message"].get<std::string>(), HasSubstr("at most 128"));
+  EXPECT_EQ(Ask("/v1/embeddings", {{"input", {58}}}, 400)["error"]["param"], "input");
+}
+
+TEST_F(EmbeddingServerTest, RanksDocuments) {
+  StartWithModels();
+  TinyEncoderSpec ranker;
+  ranker.pooling = 4;
+  ranker.classifier = true;
+  const TestModel alone = LoadTestModel(ranker, 1);
+  const std::vector<std::string> documents = {"a mill", "water", "some other text, of more words."};
+  const json body = Ask("/v1/rerank", {{"model", "tiny-rank"},
+                                       {"query", "what is a mill"},
+                                       {"documents", documents},
+                                       {"return_documents", true}});
+  ASSERT_EQ(body["results"].size(), 3u);
+  double last = 2;
+  for (const json& result : body["results"]) {
+    const size_t i = result["index"];
+    const float raw =
+        ComputeOne(*alone.model, alone.model->EncodePair("what is a mill", documents[i]))[0];
+    const double score = result["relevance_score"];
+    EXPECT_NEAR(score, 1 / (1 + std::exp(-double{raw})), 1e-9);
+    EXPECT_LE(score, last);
+    EXPECT_EQ(result["document"]["text"], documents[i]);
+    last = score;
+  }
+  EXPECT_EQ(
+      Ask("/v1/rerank", {{"query", "q"}, {"documents", documents}, {"top_n", 1}})["results"].size(),
+      1u);
+}
+
+TEST_F(EmbeddingServerTest, NamesItsModels) {
+  StartWithModels();
+  const json list = json::parse(TestClient(port()).Get("/v1/models").body);
+  std::vector<std::string> ids;
+  for (const json& model : list["data"]) ids.push_back(model["id"]);
+  EXPECT_THAT(ids, testing::ElementsAre("org/fake", "gpt-4o-mini", "tiny-embed", "tiny-rank"));
+  EXPECT_EQ(TestClient(port()).Get("/v1/models/tiny-rank").status, 200);
+  EXPECT_EQ(TestClient(port()).Get("/v1/models/other").status, 404);
+  const json error = Ask("/v1/embeddings", {{"model", "org/fake"}, {"input", "a"}}, 404);
+  EXPECT_EQ(error["error"]["code"], "model_not_found");
+  EXPECT_THAT(error["error"]["message"].get<std::string>(), HasSubstr("'tiny-embed'"));
+}
+
+TEST_F(EmbeddingServerTest, WithoutAModelItSaysWhichFlagIsMissing) {
+  StartServer();
+  EXPECT_THAT(Ask("/v1/embeddings", {{"input", "a"}}, 404)["error"]["message"].get<std::string>(),
+              HasSubstr("--embedding-model"));
+  EXPECT_THAT(Ask("/v1/rerank", {{"query", "a"}, {"documents", {"b"}}}, 404)["error"]["message"]
+                  .get<std::string>(),
+              HasSubstr("--rerank-model"));
+}
+
+TEST_F(EmbeddingServerTest, EveryRequestIsLoggedOnce) {
+  StartWithModels();
+  std::vector<std::thread> clients;
+  for (int c = 0; c < 8; ++c) {
+    clients.emplace_back([this] {
+      for (int i = 0; i < 5; ++i) Ask("/v1/embeddings", {{"input", {"a text", "another"}}});
+    });
+  }
+  for (std::thread& t : clients) t.join();
+  ASSERT_TRUE(server_->Drain(milliseconds(2000)));
+  const auto records = Records();
+  EXPECT_EQ(records.size(), 40u);
+  for (const RequestRecord& r : records) EXPECT_EQ(r.end, EndState::kCompleted);
+}
+
+}  // namespace
+}  // namespace millrace
