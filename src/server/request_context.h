@@ -15,6 +15,7 @@
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
+#include "server/output_grammars.h"
 #include "server/request_names.h"
 #include "server/server.h"
 #include "server/worker_pool.h"
@@ -38,6 +39,7 @@ struct Shared {
   KeyLoad load;
   Metrics metrics;
   RequestNames names;
+  OutputGrammars grammars;
   Insights insights{started};
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
@@ -59,6 +61,7 @@ class RequestContext {
   KeyLoad& load() { return shared_->load; }
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
+  OutputGrammars& grammars() { return shared_->grammars; }
   Insights& insights() { return shared_->insights; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
