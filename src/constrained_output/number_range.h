@@ -15,7 +15,7 @@
 
 namespace millrace::constrained_internal {
 
-inline constexpr size_t kMaxWholeDigits = 16;
+inline constexpr size_t kMaxWholeDigits = 15;  // what a double holds exactly
 inline constexpr size_t kMaxFractionDigits = 16;
 inline constexpr int64_t kMaxMultiple = 1000;  // after it was made whole
 

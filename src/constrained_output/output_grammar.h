@@ -66,6 +66,7 @@ class OutputMatcher {
   bool Take(TokenId token);
   bool IsWhole() const;     // the answer may end here
   bool IsFinished() const;  // and nothing may follow
+  bool IsEnd(TokenId token) const { return grammar_->vocabulary().IsEnd(token); }
 
  private:
   void MoveToRoomyAutomaton();

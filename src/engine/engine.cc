@@ -34,6 +34,11 @@ Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
       return Error{"score_prompt needs top_logprobs of at least 0."};
     }
   }
+  if (request.grammar && request.grammar->vocabulary().size() > vocab_size) {
+    return Error{
+        fmt::format("The grammar is for a vocabulary of {} tokens, but the model's has {}.",
+                    request.grammar->vocabulary().size(), vocab_size)};
+  }
   return {};
 }
 
@@ -63,6 +68,7 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
       .stop_tokens = std::move(request.stop_tokens),
       .max_length = prompt_tokens + std::min(request.max_tokens, longest - prompt_tokens),
       .sampler = Sampler(std::move(fork.sampling), vocab_size),
+      .matcher = request.grammar ? std::optional(OutputMatcher(request.grammar)) : std::nullopt,
       .sink = std::move(fork.sink),
       .forks = {},
       .prefix_cache = request.prefix_cache && !request.score_prompt,

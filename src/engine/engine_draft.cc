@@ -33,6 +33,7 @@ void Engine::State::MakeSlots(const StepPlan& plan) {
                               .tokens = request.tokens,
                               .space = request.cache_space,
                               .sampler = &request.sampler,
+                              .matcher = request.matcher ? &*request.matcher : nullptr,
                               .block_table = scheduler.BlockTable(slice.request)},
                      .slice = i,
                      .room = may_draft ? slice.draft_room : 0,
@@ -128,8 +129,9 @@ Engine::State::Outcome Engine::State::VerifyOne(LiveRequest& request, const Spec
       slot != nullptr ? std::span<const TokenId>(slot->task.draft) : std::span<const TokenId>();
   request.tokens.resize(request.tokens.size() - draft.size());
   const auto length = static_cast<int32_t>(request.tokens.size());
-  Verdict verdict = VerifyDraft(draft, logits, length, request.stop_tokens,
-                                request.max_length - length, request.sampler);
+  Verdict verdict =
+      VerifyDraft(draft, logits, length, request.stop_tokens, request.max_length - length,
+                  request.sampler, request.matcher ? &*request.matcher : nullptr);
   Outcome outcome{.request = &request, .tokens = {}, .draft = {}, .finish = {}, .message = {}};
   for (const Sampled& sampled : verdict.tokens) request.tokens.push_back(sampled.token);
   const auto given = static_cast<int32_t>(verdict.tokens.size());
@@ -155,6 +157,10 @@ Engine::State::Outcome Engine::State::VerifyOne(LiveRequest& request, const Spec
       break;
     case VerdictEnd::kLimit:
       outcome.finish = FinishReason::kLength;
+      break;
+    case VerdictEnd::kStuck:
+      outcome.finish = FinishReason::kError;
+      outcome.message = std::move(verdict.message);
       break;
     case VerdictEnd::kNan:
       outcome.finish = FinishReason::kError;

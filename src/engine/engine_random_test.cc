@@ -91,6 +91,7 @@ class RandomRun {
 
  private:
   static constexpr float kHabit = 7.0f;
+  const std::shared_ptr<const OutputGrammar> grammar_ = TestGrammar();
 
   int32_t Below(int32_t bound) {
     return static_cast<int32_t>(rng_.NextU64() % static_cast<uint64_t>(bound));
@@ -122,6 +123,7 @@ class RandomRun {
     request.priority = Below(3) - 1;
     if (Below(10) == 0) request.time_limit = Duration(Below(30'000));
     if (Below(3) == 0) request.stop_tokens = {TokenId(Below(kTestVocab))};
+    if (Below(3) == 0) request.grammar = grammar_;
     // One answer or several, each with its own seed.
     std::vector<Request> answers(Below(4) == 0 ? static_cast<size_t>(Below(4) + 1) : 1, request);
     std::vector<Engine::Fork> forks;
@@ -166,7 +168,7 @@ class RandomRun {
       EXPECT_TRUE(std::equal(received.tokens.begin(), received.tokens.end(), alone.begin()));
     } else {
       EXPECT_EQ(received.tokens, alone);
-      const bool stopped = std::find(stops.begin(), stops.end(), alone.back()) != stops.end();
+      const bool stopped = EndsByItself(sent.request, alone);
       EXPECT_EQ(finish.reason, stopped ? FinishReason::kStop : FinishReason::kLength);
     }
     const RequestTimings& timings = finish.timings;
@@ -182,7 +184,8 @@ class RandomRun {
       const int32_t once =
           timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
       EXPECT_LE(timings.accepted_tokens, timings.drafted_tokens);
-      if (sent.request.speculate.value_or(mode_) == Speculation::kDraft && stops.empty()) {
+      if (sent.request.speculate.value_or(mode_) == Speculation::kDraft && stops.empty() &&
+          !sent.request.grammar) {
         EXPECT_EQ(timings.accepted_tokens, timings.drafted_tokens);
       }
       // Without what was drafted in vain. A draft that ends with the output may hold its last

@@ -29,6 +29,7 @@ struct LiveRequest {
   std::vector<TokenId> stop_tokens;
   int32_t max_length = 0;  // prompt and output at most
   Sampler sampler;
+  std::optional<OutputMatcher> matcher;  // of a constrained answer
   EventSink sink;
   std::vector<LiveRequest> forks;  // other answers to the prompt: they begin when it is computed
   bool prefix_cache = true;

@@ -85,20 +85,61 @@ class Recorder {
   std::map<RequestId, Received> received_;
 };
 
+// A grammar over the test vocabulary: 0 to 25 are letters, 26 to 35 digits, then some longer
+// tokens, and the last one ends an answer. What the fake model's habit prefers is allowed often.
+inline std::shared_ptr<const OutputGrammar> TestGrammar() {
+  std::vector<OutputVocabulary::Token> tokens;
+  for (char c = 'a'; c <= 'z'; ++c) tokens.push_back({std::string(1, c), false});
+  for (char c = '0'; c <= '9'; ++c) tokens.push_back({std::string(1, c), false});
+  for (const char* text : {"ab", "b1c", "gz"}) tokens.push_back({text, false});
+  tokens.push_back({"<end>", true});
+  CHECK(tokens.size() == kTestVocab);
+  const auto grammar = OutputGrammar::FromGbnf(
+      "root ::= word{1,30}\nword ::= [a-g]{1,9} [0-9k-z] | \"(\" root \")\"",
+      std::make_shared<OutputVocabulary>(tokens, std::vector{TokenId(kTestVocab - 1)}));
+  CHECK(grammar.ok());
+  return *grammar;
+}
+
+// Whether the answer ends where it does by itself: by a stop token, or as the grammar says.
+inline bool EndsByItself(const Request& request, const std::vector<TokenId>& output) {
+  const auto& stops = request.stop_tokens;
+  if (std::find(stops.begin(), stops.end(), output.back()) != stops.end()) return true;
+  if (!request.grammar) return false;
+  OutputMatcher matcher(request.grammar);
+  for (const TokenId token : output) CHECK(matcher.Take(token));
+  return matcher.IsFinished() || matcher.IsEnd(output.back());
+}
+
+// The tokens that a copy of the matcher takes, one by one, as a mask.
+inline std::vector<uint64_t> AllowedBy(const std::optional<OutputMatcher>& matcher) {
+  if (!matcher) return {};
+  std::vector<uint64_t> allowed(1, 0);
+  static_assert(kTestVocab <= 64);
+  for (int32_t i = 0; i < kTestVocab; ++i) {
+    OutputMatcher copy = *matcher;
+    if (copy.Take(TokenId(i))) allowed[0] |= uint64_t{1} << i;
+  }
+  return allowed;
+}
+
 // The output of a request by the definition: one row of logits after the other, without an engine.
 inline std::vector<TokenId> OutputAlone(const Request& request, float habit = 0.0f) {
   std::vector<TokenId> tokens = request.prompt;
   Sampler sampler(request.sampling, kTestVocab);
   sampler.ObservePrompt(tokens);
   std::vector<TokenId> output;
+  std::optional<OutputMatcher> matcher;
+  if (request.grammar) matcher.emplace(request.grammar);
   while (static_cast<int32_t>(output.size()) < request.max_tokens) {
     const auto logits = FakeModel::LogitsOf(tokens, kTestVocab, habit);
-    const TokenId token = sampler.Sample(logits, static_cast<int64_t>(tokens.size())).token;
+    const auto position = static_cast<int64_t>(tokens.size());
+    const TokenId token = sampler.Sample(logits, position, AllowedBy(matcher)).token;
     sampler.Observe(token);
+    if (matcher) CHECK(matcher->Take(token));
     tokens.push_back(token);
     output.push_back(token);
-    const auto& stops = request.stop_tokens;
-    if (std::find(stops.begin(), stops.end(), token) != stops.end()) break;
+    if (EndsByItself(request, output)) break;
   }
   return output;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "constrained_output/output_grammar.h"
 #include "sampling/sampler.h"
 #include "speculative_decoding/speculation.h"
 
@@ -44,10 +46,13 @@ struct Request {
   // that sampling.top_logprobs asks for (at least 0). Then the prefix cache is not used: it keeps
   // no logits.
   bool score_prompt = false;
+  // What the answer must look like; its vocabulary must be the model's. The answer ends with one of
+  // the vocabulary's end tokens, or where nothing may follow.
+  std::shared_ptr<const OutputGrammar> grammar = {};
 };
 
 enum class FinishReason {
-  kStop,       // a stop token, or the consumer's stop string (Cancel with kStop)
+  kStop,       // a stop token, the end of the grammar, or the consumer's stop string (Cancel)
   kLength,     // max_tokens or the context is used up
   kCancelled,  // the client went away or the server is stopping
   kDeadline,   // the time limit is over, or cannot be kept any more

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "openai_api/cache_options.h"
+#include "openai_api/constraint_options.h"
 #include "openai_api/schedule_options.h"
 #include "openai_api/speculation_options.h"
 
@@ -86,19 +87,11 @@ void ParseStream(Fields& fields, GenerationOptions& options) {
 
 // Known to the design, not done by this server: ignoring them would give a wrong answer silently.
 void RefuseUnsupported(Fields& fields) {
-  for (const char* name : {"grammar", "functions", "function_call"}) {
+  for (const char* name : {"functions", "function_call"}) {
     const Json* value = fields.Find(name);
     if (value == nullptr || *value == "" || (value->is_array() && value->empty())) continue;
     fields.Fail(name, fmt::format("'{}' is not supported by this server: leave it out.", name),
                 "unsupported_parameter");
-  }
-  if (const Json* format = fields.Find("response_format")) {
-    const bool text =
-        format->is_object() && format->contains("type") && (*format)["type"] == "text";
-    if (!text) {
-      fields.Fail("response_format", "'response_format' supports only {\"type\": \"text\"} here.",
-                  "unsupported_parameter");
-    }
   }
   if (const Json* choice = fields.Find("tool_choice")) {
     if (*choice != "auto" && *choice != "none") {
@@ -142,6 +135,7 @@ GenerationOptions ParseOptions(Fields& fields, int64_t fewest) {
   ParseLogitBias(fields, options);
   ParseStream(fields, options);
   RefuseUnsupported(fields);
+  ParseConstraintOptions(fields, options);
   ParseCacheOptions(fields, options);
   ParseScheduleOptions(fields, options);
   ParseSpeculationOptions(fields, options);

@@ -35,6 +35,14 @@ inline constexpr int32_t kMaxPriority = 2;         // and minus that
 
 enum class UnknownFields { kIgnore, kRefuse };
 
+// What the answer must look like, not compiled yet.
+struct OutputConstraint {
+  enum class Kind { kNone, kJsonObject, kJsonSchema, kGbnf, kRegex };
+  Kind kind = Kind::kNone;
+  std::string text;   // the schema, grammar or pattern
+  std::string param;  // the field that asked for it
+};
+
 struct GenerationOptions {
   std::string model;             // as the client named it
   SamplingParams sampling = {};  // its seed counts only when has_seed
@@ -55,6 +63,7 @@ struct GenerationOptions {
   std::optional<int64_t> deadline_ms;    // millrace.deadline_ms: for the whole answer
   std::optional<Speculation> speculate;  // millrace.speculate
   bool explain = false;                  // millrace.explain: tell of each draft in the stream
+  OutputConstraint constraint;
 };
 
 struct ChatRequest {

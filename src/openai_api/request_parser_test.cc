@@ -166,7 +166,7 @@ TEST(RequestParser, Logprobs) {
 // What the design knows and this server cannot do is refused, never ignored; values that ask for
 // nothing are not.
 TEST(RequestParser, WhatCannotBeDoneIsRefused) {
-  for (const char* name : {"grammar", "suffix", "functions", "function_call"}) {
+  for (const char* name : {"suffix", "functions", "function_call"}) {
     for (const json& value : {json("x"), json::array({"x"}), json::object(), json(1)}) {
       const ApiError error = ChatError({{name, value}});
       EXPECT_EQ(error.param, name);
@@ -176,8 +176,7 @@ TEST(RequestParser, WhatCannotBeDoneIsRefused) {
     Chat({{name, json::array()}});
   }
   Chat({{"response_format", {{"type", "text"}}}});
-  for (const json& value :
-       {json("text"), json::object(), json{{"type", "json_object"}}, json{{"type", 1}}}) {
+  for (const json& value : {json("text"), json::object(), json{{"type", 1}}}) {
     EXPECT_EQ(ChatError({{"response_format", value}}).param, "response_format") << value;
   }
   Chat({{"tool_choice", "auto"}});
@@ -193,6 +192,33 @@ TEST(RequestParser, WhatCannotBeDoneIsRefused) {
   EXPECT_EQ(Completion({{"max_tokens", 0}, {"echo", true}}).options.max_tokens, 0);
   EXPECT_EQ(Completion({{"suffix", "end"}}).suffix, "end");
   EXPECT_EQ(CompletionError({{"best_of", 2}}).param, "best_of");
+}
+
+TEST(RequestParser, WhatTheAnswerMustLookLike) {
+  using Kind = OutputConstraint::Kind;
+  const auto of = [](const json& fields) { return Chat(fields).options.constraint; };
+  EXPECT_EQ(of(json::object()).kind, Kind::kNone);
+  EXPECT_EQ(of({{"response_format", {{"type", "json_object"}}}}).kind, Kind::kJsonObject);
+  const json format = {{"type", "json_schema"},
+                       {"json_schema", {{"name", "x"}, {"schema", {{"type", "null"}}}}}};
+  const OutputConstraint schema = of({{"response_format", format}});
+  EXPECT_EQ(schema.kind, Kind::kJsonSchema);
+  EXPECT_EQ(json::parse(schema.text), json({{"type", "null"}}));
+  EXPECT_EQ(schema.param, "response_format.json_schema.schema");
+  EXPECT_EQ(of({{"grammar", "root ::= \"x\""}}).kind, Kind::kGbnf);
+  EXPECT_EQ(of({{"structured_outputs", {{"regex", "a+"}}}}).text, "a+");
+  EXPECT_EQ(of({{"guided_regex", "a+"}}).kind, Kind::kRegex);
+  EXPECT_EQ(of({{"guided_json", {{"type", "null"}}}}).kind, Kind::kJsonSchema);
+  EXPECT_EQ(of({{"structured_outputs", {{"choice", {"a.b", "c"}}}}}).text, "(?:a\\.b)|(?:c)");
+  EXPECT_EQ(of({{"structured_outputs", {{"json_object", true}}}}).kind, Kind::kJsonObject);
+  EXPECT_EQ(Completion({{"guided_regex", "a"}}).options.constraint.kind, Kind::kRegex);
+
+  EXPECT_EQ(ChatError({{"guided_regex", "a"}, {"grammar", "b"}}).param, "guided_regex");
+  EXPECT_EQ(ChatError({{"grammar", 1}}).param, "grammar");
+  EXPECT_EQ(ChatError({{"guided_choice", json::array()}}).param, "guided_choice");
+  EXPECT_EQ(ChatError({{"structured_outputs", {{"xml", "x"}}}}).param, "structured_outputs.xml");
+  EXPECT_EQ(ChatError({{"response_format", {{"type", "json_schema"}}}}).param,
+            "response_format.json_schema");
 }
 
 TEST(RequestParser, PrefixReuse) {

@@ -57,9 +57,10 @@ void Sampler::Observe(TokenId token) {
   }
 }
 
-Sampled Sampler::Sample(std::span<const float> logits, int64_t position) {
+Sampled Sampler::Sample(std::span<const float> logits, int64_t position,
+                        std::span<const uint64_t> allowed) {
   CHECK(logits.size() == static_cast<size_t>(vocab_size_));
-  const std::span<const float> adjusted = Adjust(logits);
+  const std::span<const float> adjusted = Adjust(logits, allowed);
   Sampled result;
   result.token = params_.temperature == 0.0f ? ArgMax(adjusted) : Draw(adjusted, position);
   if (params_.top_logprobs >= 0) AddLogprobs(logits, result);
@@ -74,9 +75,12 @@ Sampled Sampler::Score(std::span<const float> logits, TokenId token) {
   return result;
 }
 
-// The logits after bias and penalties: `logits` itself where there are none.
-std::span<const float> Sampler::Adjust(std::span<const float> logits) {
-  if (params_.logit_bias.empty() && seen_.empty() && output_counts_.empty()) return logits;
+// The logits after bias, penalties and mask: `logits` itself where there are none.
+std::span<const float> Sampler::Adjust(std::span<const float> logits,
+                                       std::span<const uint64_t> allowed) {
+  if (params_.logit_bias.empty() && seen_.empty() && output_counts_.empty() && allowed.empty()) {
+    return logits;
+  }
   adjusted_.assign(logits.begin(), logits.end());
   const auto logit_of = [this](TokenId token) -> float& {
     return adjusted_[static_cast<size_t>(token.value)];
@@ -90,7 +94,23 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits) {
     logit_of(token) -=
         params_.presence_penalty + params_.frequency_penalty * static_cast<float>(count);
   }
+  if (!allowed.empty()) Mask(allowed);
   return adjusted_;
+}
+
+// Forbids tokens word by word: most words are all ones or all zeros.
+void Sampler::Mask(std::span<const uint64_t> allowed) {
+  constexpr size_t kBits = 64;
+  for (size_t first = 0; first < adjusted_.size(); first += kBits) {
+    const size_t count = std::min(kBits, adjusted_.size() - first);
+    const size_t index = first / kBits;
+    const uint64_t word = index < allowed.size() ? allowed[index] : 0;
+    if (word == ~uint64_t{0}) continue;
+    float* const logits = adjusted_.data() + first;
+    for (size_t i = 0; i < count; ++i) {
+      logits[i] = (word >> i & 1) != 0 ? logits[i] : kNegativeInfinity;
+    }
+  }
 }
 
 // The probability up to a factor, 1 for the best.

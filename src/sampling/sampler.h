@@ -58,9 +58,9 @@ struct Sampled {
 // allocation-free (but for the list of logprobs); it is of the vocabulary's size only where bias or
 // penalties need a changed copy of the logits.
 //
-// Order of operations: bias, penalties, then greedy, or temperature, top-k, top-p (of what top-k
-// left), min-p, and one draw over the kept tokens in the order of their ids. A NaN is never chosen
-// and counts as probability zero; where no logit is above -infinity, the token is 0.
+// Order of operations: bias, penalties, mask, then greedy, or temperature, top-k, top-p (of what
+// top-k left), min-p, and one draw over the kept tokens in the order of their ids. A NaN is never
+// chosen and counts as probability zero; where no logit is above -infinity, the token is 0.
 class Sampler {
  public:
   // `params` must have passed Validate for this vocabulary.
@@ -70,7 +70,10 @@ class Sampler {
   void ObservePrompt(std::span<const TokenId> prompt);
   // logits [vocab_size] of the token at `position` (the index that the new token will have in the
   // sequence). Changes nothing but scratch: the same call gives the same answer until Observe.
-  Sampled Sample(std::span<const float> logits, int64_t position);
+  // `allowed`: bit i % 64 of word i / 64 says whether token i may be chosen, tokens behind the last
+  // word may not; without words, all may. At least one should be: where none is, the token is 0.
+  Sampled Sample(std::span<const float> logits, int64_t position,
+                 std::span<const uint64_t> allowed = {});
   // What the model's own logits [vocab_size] say of a given token, as Sample reports it for the one
   // it chooses; changes nothing but scratch. Needs params.top_logprobs >= 0.
   Sampled Score(std::span<const float> logits, TokenId token);
@@ -84,7 +87,8 @@ class Sampler {
     float logit;
     TokenId token;
   };
-  std::span<const float> Adjust(std::span<const float> logits);
+  std::span<const float> Adjust(std::span<const float> logits, std::span<const uint64_t> allowed);
+  void Mask(std::span<const uint64_t> allowed);
   TokenId Draw(std::span<const float> logits, int64_t position);
   TokenId DrawFromAll(std::span<const float> logits, float max, double uniform);
   TokenId DrawFromCandidates(float max, double uniform) const;

@@ -287,5 +287,35 @@ TEST(SamplerTest, TinyTemperatureIsGreedy) {
   for (int64_t i = 0; i < 20; ++i) EXPECT_EQ(sampler.Sample(logits, i).token, ArgMax(logits));
 }
 
+// A mask stands above everything else: bias, penalties and temperature move only what it allows.
+TEST(Sampler, AMaskForbidsWhateverTheRestSays) {
+  constexpr int32_t kVocab = 130;  // two words of the mask and a bit
+  std::vector<float> logits(kVocab, 0.0f);
+  logits[3] = 50.0f;
+  logits[128] = 1.0f;
+  logits[129] = 40.0f;
+  const std::vector<uint64_t> allowed = {uint64_t{1} << 7, ~uint64_t{0}, uint64_t{1}};
+  SamplingParams greedy;
+  greedy.temperature = 0.0f;
+  greedy.logit_bias = {{TokenId(3), 100.0f}};
+  EXPECT_EQ(Sampler(greedy, kVocab).Sample(logits, 0).token, TokenId(3));
+  EXPECT_EQ(Sampler(greedy, kVocab).Sample(logits, 0, allowed).token, TokenId(128));
+  // Tokens behind the last word are forbidden.
+  const std::vector<uint64_t> first = {uint64_t{1} << 7};
+  EXPECT_EQ(Sampler(greedy, kVocab).Sample(logits, 0, first).token, TokenId(7));
+  SamplingParams hot;
+  hot.temperature = 2.0f;
+  hot.seed = 9;
+  std::vector<int> seen(kVocab, 0);
+  Sampler sampler(hot, kVocab);
+  for (int position = 0; position < 2000; ++position) {
+    ++seen[static_cast<size_t>(sampler.Sample(logits, position, allowed).token.value)];
+  }
+  for (int32_t token = 0; token < kVocab; ++token) {
+    const bool may = token == 7 || (token >= 64 && token <= 128);
+    EXPECT_EQ(seen[static_cast<size_t>(token)] > 0, may) << token;
+  }
+}
+
 }  // namespace
 }  // namespace millrace

@@ -82,6 +82,10 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
 Generation::~Generation() { --context_->generations(); }
 
 void Generation::Start(ContextPointer context, Plan plan) {
+  auto compiled =
+      context->grammars().Get(plan.options.constraint, *context->shared().model.tokenizer);
+  if (const auto* error = std::get_if<ApiError>(&compiled)) return context->Refuse(*error);
+  auto grammar = std::get<std::shared_ptr<const OutputGrammar>>(std::move(compiled));
   context->KeepForRecord(plan.prompts.front());
   std::optional<KeyLoad::Ticket> ticket;
   if (const ApiKey* key = context->api_key()) {
@@ -106,7 +110,7 @@ void Generation::Start(ContextPointer context, Plan plan) {
   // Held while submitting: events of the first choices wait, so an answer never starts before all
   // are accepted.
   std::lock_guard lock(generation->mutex_);
-  if (const auto error = generation->Submit()) {
+  if (const auto error = generation->Submit(std::move(grammar))) {
     generation->Fail(*error, error->status == 500 ? EndState::kFailed : EndState::kRefused);
   } else if (generation->state_ == State::kRunning && generation->options_.stream) {
     generation->StartStream();
@@ -123,7 +127,7 @@ void Generation::TellOfPassages(std::shared_ptr<const ReductionReport> reduction
   head_.reduction = std::move(reduction);
 }
 
-std::optional<ApiError> Generation::Submit() {
+std::optional<ApiError> Generation::Submit(std::shared_ptr<const OutputGrammar> grammar) {
   const ServedModel& model = context_->shared().model;
   Request request;
   request.sampling = options_.sampling;
@@ -141,6 +145,7 @@ std::optional<ApiError> Generation::Submit() {
   request.speculate = options_.speculate;
   request.explain = options_.explain;
   request.score_prompt = options_.echo && head_.logprobs;
+  request.grammar = std::move(grammar);
   if (options_.pin) request.pin = *options_.pin ? PinAction::kPin : PinAction::kUnpin;
   for (const auto& prompt : prompt_tokens_) {
     prompts_.push_back({.tokens = static_cast<int64_t>(prompt.size()), .cached = {}});

@@ -56,7 +56,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // kOver: the answer is, though the engine may not have said its last word of every choice.
   enum class State { kRunning, kOver };
 
-  std::optional<ApiError> Submit();
+  std::optional<ApiError> Submit(std::shared_ptr<const OutputGrammar> grammar);
   // On the engine's thread: hands the event to a formatter, which calls OnEvent.
   void TakeEvent(size_t index, const Event& event);
   void OnEvent(size_t index, const Event& event);

@@ -17,6 +17,7 @@
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
+#include "server/output_grammars.h"
 #include "server/recent_requests.h"
 #include "server/request_names.h"
 #include "server/server.h"
@@ -44,6 +45,7 @@ struct Shared {
   RequestNames names;
   RecentRequests recent;
   std::mutex probing;  // attention is measured once at a time
+  OutputGrammars grammars;
   Insights insights{started};
   ReuseOrder reuse;                      // of passages in prompts
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
@@ -71,6 +73,7 @@ class RequestContext {
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
   std::mutex& probing() { return shared_->probing; }
+  OutputGrammars& grammars() { return shared_->grammars; }
   Insights& insights() { return shared_->insights; }
   ReuseOrder& reuse() { return shared_->reuse; }
   std::atomic<int>& generations() { return shared_->generations; }

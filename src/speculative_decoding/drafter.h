@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "constrained_output/output_grammar.h"
 #include "sampling/sampler.h"
 
 namespace millrace {
@@ -28,11 +29,12 @@ constexpr std::string_view NameOf(DrafterKind kind) {
 // One sequence for which tokens are proposed.
 struct DraftTask {
   RequestId request;
-  std::span<const TokenId> tokens;       // prompt and output; at least 1
-  std::string_view space = {};           // what sequences of other namespaces said is not used
-  const Sampler* sampler = nullptr;      // the request's, for drafters that sample
-  std::span<const BlockId> block_table;  // covers tokens.size() + wanted positions
-  int32_t wanted = 0;                    // at most so many tokens, at most kMaxDraft
+  std::span<const TokenId> tokens;         // prompt and output; at least 1
+  std::string_view space = {};             // what sequences of other namespaces said is not used
+  const Sampler* sampler = nullptr;        // the request's, for drafters that sample
+  const OutputMatcher* matcher = nullptr;  // the request's, if its answers are constrained
+  std::span<const BlockId> block_table;    // covers tokens.size() + wanted positions
+  int32_t wanted = 0;                      // at most so many tokens, at most kMaxDraft
   // The drafter's answer: 0 to `wanted` tokens, and how sure it is of them, in classes: for each
   // the rate at which they are right is learnt.
   std::vector<TokenId> draft = {};

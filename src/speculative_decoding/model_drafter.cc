@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -87,9 +88,14 @@ bool ModelDrafter::Read(DraftTask& task, int32_t& rows, std::vector<Running>& ru
        .logit_rows = all ? 1 : 0});
   rows_computed_ += count;
   if (!all) return false;
-  running.push_back(
-      {.task = &task, .tokens = {task.tokens.back()}, .hash = hashes.back(), .sampler = {}});
-  if (task.sampler != nullptr && !IsPlainGreedy(task.sampler->params())) {
+  running.push_back({.task = &task,
+                     .tokens = {task.tokens.back()},
+                     .hash = hashes.back(),
+                     .sampler = {},
+                     .matcher = {}});
+  if (task.sampler == nullptr) return true;
+  if (task.matcher != nullptr) running.back().matcher = *task.matcher;
+  if (task.matcher != nullptr || !IsPlainGreedy(task.sampler->params())) {
     running.back().sampler = *task.sampler;
   }
   return true;
@@ -152,8 +158,17 @@ TokenId ModelDrafter::Choose(Running& running, std::span<const float> logits) {
   logits = logits.first(vocab);
   if (!running.sampler) return ArgMax(logits);
   const auto position = running.task->tokens.size() + running.task->draft.size();
-  const TokenId token = running.sampler->Sample(logits, static_cast<int64_t>(position)).token;
+  std::shared_ptr<const TokenMask> mask;
+  if (running.matcher) {
+    const auto allowed = running.matcher->Mask();
+    if (allowed.ok()) mask = *allowed;
+  }
+  const TokenId token = running.sampler
+                            ->Sample(logits, static_cast<int64_t>(position),
+                                     mask ? mask->words() : std::span<const uint64_t>())
+                            .token;
   running.sampler->Observe(token);
+  if (running.matcher && !running.matcher->Take(token)) running.matcher.reset();
   return token;
 }
 

@@ -65,6 +65,7 @@ class ModelDrafter : public Drafter {
     std::vector<TokenId> tokens;  // the last known one and the draft
     uint64_t hash = 0;            // of all up to the last
     std::optional<Sampler> sampler;
+    std::optional<OutputMatcher> matcher;
   };
 
   const std::vector<uint64_t>& HashesOf(const DraftTask& task);

@@ -120,6 +120,7 @@ class Speculator {
   void PlanFixed(std::span<SpeculationSlot> slots);
   bool ShouldLook(const RequestState& state) const;
   bool CouldPay(int32_t sequences);
+  static void CutToAllowed(DraftTask& task);
   void AskCheapDrafters(SpeculationSlot& slot, Look& look);
   void ConsiderModel(SpeculationSlot& slot, Look& look, size_t sequences);
   bool IsWorthReading(const SpeculationSlot& slot, const DraftOffer& offer, int32_t unread,

@@ -135,6 +135,15 @@ bool Speculator::CouldPay(int32_t sequences) {
   return pays_[slot];
 }
 
+// What the request's grammar forbids would be verified for nothing.
+void Speculator::CutToAllowed(DraftTask& task) {
+  if (task.matcher == nullptr) return;
+  OutputMatcher matcher = *task.matcher;
+  size_t allowed = 0;
+  while (allowed < task.draft.size() && matcher.Take(task.draft[allowed])) ++allowed;
+  task.draft.resize(allowed);
+}
+
 void Speculator::AskCheapDrafters(SpeculationSlot& slot, Look& look) {
   for (const auto& drafter : cheap_) {
     const DrafterKind kind = drafter->kind();
@@ -143,6 +152,7 @@ void Speculator::AskCheapDrafters(SpeculationSlot& slot, Look& look) {
     task.wanted = std::min(slot.room, config_.max_draft);
     DraftTask* one[] = {&task};
     drafter->Draft(one);
+    CutToAllowed(task);
     if (task.draft.empty()) continue;
     AddOffer(look, kind, task.confidence, static_cast<int32_t>(task.draft.size()));
     look.proposals.push_back({kind, task.confidence, std::move(task.draft)});

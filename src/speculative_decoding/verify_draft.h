@@ -14,32 +14,38 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/id.h"
 #include "base/matrix.h"
+#include "constrained_output/output_grammar.h"
 #include "sampling/sampler.h"
 
 namespace millrace {
 
 enum class VerdictEnd {
   kGoesOn,
-  kStop,   // the last token is one of the stop tokens
+  kStop,   // the last token is one of the stop tokens, or nothing may follow it
   kLimit,  // as many tokens as were allowed
   kNan,    // the logits of the next position hold NaN: no token comes from them
+  kStuck,  // the matcher allows no token next
 };
 
 struct Verdict {
-  std::vector<Sampled> tokens;  // at least one, unless kNan
+  std::vector<Sampled> tokens;  // at least one, unless kNan or kStuck
   int32_t accepted = 0;         // of them, so many from the front were proposed
   VerdictEnd end = VerdictEnd::kGoesOn;
+  std::string message = {};  // of kStuck
 };
 
 // `logits`: draft.size() + 1 rows; row i is that of `position` + i, where tokens[i] of the result
 // stands in the sequence. An empty draft is plain sampling. `sampler` is told of every token of the
-// result. At most `limit` tokens, at least 1, are kept, and none after a stop token.
+// result. At most `limit` tokens, at least 1, are kept, and none after a stop token. `matcher`, if
+// any, says at each position which tokens may come, takes those of the result, and ends with an end
+// token of its vocabulary or where nothing may follow.
 Verdict VerifyDraft(std::span<const TokenId> draft, MatrixView<const float> logits,
                     int64_t position, std::span<const TokenId> stop_tokens, int32_t limit,
-                    Sampler& sampler);
+                    Sampler& sampler, OutputMatcher* matcher = nullptr);
 
 }  // namespace millrace
