@@ -149,5 +149,22 @@ TEST_F(EmbeddingServerTest, EveryRequestIsLoggedOnce) {
   for (const RequestRecord& r : records) EXPECT_EQ(r.end, EndState::kCompleted);
 }
 
+// Where there is a reranker, it says which passages a chat keeps.
+TEST_F(EmbeddingServerTest, ChatsKeepThePassagesThatTheRerankerPrefers) {
+  StartWithModels();
+  const std::vector<std::string> texts = {"a mill", "a water wheel", "the race", "grain and stone",
+                                          "a river in spring"};
+  const json ranked = Ask("/v1/rerank", {{"query", "what is it"}, {"documents", texts}});
+  const size_t best = ranked["results"][0]["index"];
+  json request = Chat(2);
+  request["messages"] = json::array({Message("user", "what is it")});
+  for (size_t i = 0; i < texts.size(); ++i)
+    request["documents"].push_back({{"id", "d" + std::to_string(i)}, {"text", texts[i]}});
+  request["millrace"] = {{"reduce", "top:1"}};
+  const json kept = Ask(kChatPath, request)["usage"]["millrace"]["reduction"]["kept"];
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_EQ(kept[0]["id"], "d" + std::to_string(best));
+}
+
 }  // namespace
 }  // namespace millrace

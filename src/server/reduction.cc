@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
+#include "server/passage_models.h"
 #include "server/store_access.h"
 
 namespace millrace::server_internal {
@@ -81,6 +82,7 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
     return static_cast<int64_t>(tokenizer.Encode(text, SpecialTokens::kAsText).size());
   };
   ReductionHelpers helpers;
+  helpers.models = PassageModelsOf(shared.model);
   helpers.reuse = &context->reuse();
   // As prefix caches are: one per key and salt.
   helpers.reuse_root = HashOfTerm(context->key()) ^ Mix64(HashOfTerm(chat.options.cache_salt));
