@@ -17,6 +17,8 @@ using TokenTaker = int (*)(void* context, int flags, const char* term, int bytes
 struct WordTokenizer {
   fts5_tokenizer base{};
   Fts5Tokenizer* words = nullptr;
+  // For pieces of its words: `words` is in the middle of its text then, and has memory for one.
+  Fts5Tokenizer* pieces = nullptr;
 };
 
 // One text's reading: what the base tokenizer calls, and whom it calls in turn.
@@ -84,7 +86,7 @@ int TakeWord(void* context, int flags, const char* term, int bytes, int begin, i
     } else {
       WordReading piece = reading;
       piece.offset = at;
-      code = reading.tokenizer->base.xTokenize(reading.tokenizer->words, &piece, reading.flags,
+      code = reading.tokenizer->base.xTokenize(reading.tokenizer->pieces, &piece, reading.flags,
                                                reading.text + at, run_end - at, TakeMovedWord);
     }
     if (code != SQLITE_OK) return code;
@@ -100,6 +102,10 @@ int CreateWords(void* api, const char**, int, Fts5Tokenizer** out) {
   int code = interface->xFindTokenizer(interface, "porter", &context, &made->base);
   const char* arguments[] = {"unicode61"};
   if (code == SQLITE_OK) code = made->base.xCreate(context, arguments, 1, &made->words);
+  if (code == SQLITE_OK) {
+    code = made->base.xCreate(context, arguments, 1, &made->pieces);
+    if (code != SQLITE_OK) made->base.xDelete(made->words);
+  }
   if (code == SQLITE_OK) *out = reinterpret_cast<Fts5Tokenizer*>(made.release());
   return code;
 }
@@ -107,6 +113,7 @@ int CreateWords(void* api, const char**, int, Fts5Tokenizer** out) {
 void DeleteWords(Fts5Tokenizer* tokenizer) {
   const std::unique_ptr<WordTokenizer> words(reinterpret_cast<WordTokenizer*>(tokenizer));
   words->base.xDelete(words->words);
+  words->base.xDelete(words->pieces);
 }
 
 int TokenizeWords(Fts5Tokenizer* tokenizer, void* context, int flags, const char* text, int bytes,
