@@ -10,9 +10,8 @@
 
 #include "base/rng.h"
 #include "constrained_output/output_grammar.h"
-#include "gguf/gguf.h"
+#include "tests/model_vocabulary.h"
 #include "tests/test_paths.h"
-#include "tokenizer/tokenizer.h"
 
 namespace millrace {
 namespace {
@@ -25,21 +24,6 @@ constexpr char kSchema[] = R"({"type": "object", "properties": {
      "city": {"type": "string", "maxLength": 40}, "kind": {"enum": ["home", "work", "other"]}},
      "required": ["street", "city", "kind"], "additionalProperties": false}},
   "required": ["name", "email", "age", "tags", "address"], "additionalProperties": false})";
-
-std::shared_ptr<const OutputVocabulary> Load(const std::string& file) {
-  const auto mapped = MappedGguf::Open(file);
-  if (!mapped.ok()) return nullptr;
-  const auto tokenizer = Tokenizer::FromGguf(mapped->file());
-  if (!tokenizer.ok()) return nullptr;
-  std::vector<OutputVocabulary::Token> tokens;
-  for (int32_t i = 0; i < tokenizer->vocab_size(); ++i) {
-    tokens.push_back({std::string(tokenizer->TokenBytes(TokenId(i), ControlTokens::kShow)),
-                      tokenizer->IsControl(TokenId(i))});
-  }
-  const auto ends = tokenizer->end_of_generation();
-  return std::make_shared<OutputVocabulary>(std::move(tokens),
-                                            std::vector(ends.begin(), ends.end()));
-}
 
 std::string FileOf(const std::string& name) {
   return name == "demo" ? SourceDir() + "/models/evidence-target.gguf"
@@ -73,7 +57,7 @@ int64_t Answer(OutputMatcher matcher, uint64_t seed, int64_t most) {
 void Tokens(benchmark::State& state, const std::string& vocabulary, const std::string& text,
             OutputGrammar::Compiled (*compile)(std::string_view, OutputGrammar::Vocabulary),
             bool warm) {
-  const auto tokens = Load(FileOf(vocabulary));
+  const auto tokens = LoadVocabulary(FileOf(vocabulary));
   if (!tokens) return state.SkipWithError("the vocabulary's file is absent");
   constexpr int64_t kMost = 200;
   auto grammar = compile(text, tokens);
@@ -109,7 +93,7 @@ void BM_Regex(benchmark::State& state, const std::string& vocabulary, bool warm)
 }
 
 void BM_Compile(benchmark::State& state, const std::string& vocabulary) {
-  const auto tokens = Load(FileOf(vocabulary));
+  const auto tokens = LoadVocabulary(FileOf(vocabulary));
   if (!tokens) return state.SkipWithError("the vocabulary's file is absent");
   for (auto _ : state) {
     benchmark::DoNotOptimize(OutputGrammar::FromJsonSchema(kSchema, tokens));

@@ -13,28 +13,12 @@
 
 #include "base/rng.h"
 #include "constrained_output/output_grammar.h"
-#include "gguf/gguf.h"
-#include "tokenizer/tokenizer.h"
+#include "tests/model_vocabulary.h"
 
 namespace millrace {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::shared_ptr<const OutputVocabulary> LoadVocabulary(const char* file) {
-  const auto mapped = MappedGguf::Open(file);
-  if (!mapped.ok()) return nullptr;
-  const auto tokenizer = Tokenizer::FromGguf(mapped->file());
-  if (!tokenizer.ok()) return nullptr;
-  std::vector<OutputVocabulary::Token> tokens;
-  for (int32_t i = 0; i < tokenizer->vocab_size(); ++i) {
-    tokens.push_back({std::string(tokenizer->TokenBytes(TokenId(i), ControlTokens::kShow)),
-                      tokenizer->IsControl(TokenId(i))});
-  }
-  const auto ends = tokenizer->end_of_generation();
-  return std::make_shared<OutputVocabulary>(std::move(tokens),
-                                            std::vector(ends.begin(), ends.end()));
-}
 
 double WeightOf(const std::string& bytes) {
   double weight = 1.0;
