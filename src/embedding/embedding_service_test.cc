@@ -22,6 +22,22 @@ struct ServiceFixture {
   std::unique_ptr<EmbeddingService> service;
 };
 
+// Holds the service's thread, in the answer to a job of its own, until `go` is set.
+struct HeldService {
+  explicit HeldService(ServiceFixture& f) {
+    EmbeddingJob blocking;
+    blocking.texts = {f.service->model().Encode("a")};
+    blocking.done = [this](auto) {
+      entered.set_value();
+      gate.wait();
+    };
+    EXPECT_TRUE(f.service->Submit(std::move(blocking), "input").ok());
+    entered.get_future().wait();
+  }
+  std::promise<void> entered, go;
+  std::shared_future<void> gate = go.get_future().share();
+};
+
 std::string Words(size_t i) { return std::string(1 + i % 40, static_cast<char>('a' + i % 26)); }
 
 TEST(EmbeddingService, ManyRequestsAtOnceGetWhatEachWouldGetAlone) {
@@ -87,16 +103,7 @@ TEST(EmbeddingService, RefusesWhatTheModelCannotReadAndNamesIt) {
 
 TEST(EmbeddingService, AFullQueueRefusesAndACancelledJobLeavesIt) {
   ServiceFixture f(50);
-  std::promise<void> entered, go;
-  auto gate = go.get_future().share();
-  EmbeddingJob blocking;
-  blocking.texts = {f.service->model().Encode("a")};
-  blocking.done = [&](auto) {
-    entered.set_value();
-    gate.wait();
-  };
-  ASSERT_TRUE(f.service->Submit(std::move(blocking), "input").ok());
-  entered.get_future().wait();  // the service's thread is held here
+  HeldService held(f);
   std::promise<bool> cancelled_ok;
   EmbeddingJob cancelled;
   cancelled.texts.assign(10, f.service->model().Encode("abc"));  // 5 tokens each: alone, so taken
@@ -110,7 +117,7 @@ TEST(EmbeddingService, AFullQueueRefusesAndACancelledJobLeavesIt) {
   const Status full = f.service->Submit(third, "input");
   ASSERT_FALSE(full.ok());
   EXPECT_EQ(full.error().kind, ErrorKind::kExhausted);
-  go.set_value();
+  held.go.set_value();
   EXPECT_TRUE(cancelled_ok.get_future().get());
   EXPECT_TRUE(f.service->Submit(third, "input").ok());
   EXPECT_EQ(f.service->Compute({f.service->model().Encode("b")}, "input").value().size(), 64u);
@@ -119,23 +126,14 @@ TEST(EmbeddingService, AFullQueueRefusesAndACancelledJobLeavesIt) {
 
 TEST(EmbeddingService, WhatWaitsIsAnsweredAlsoWhenItStops) {
   ServiceFixture f;
-  std::promise<void> entered, go;
-  auto gate = go.get_future().share();
-  EmbeddingJob blocking;
-  blocking.texts = {f.service->model().Encode("a")};
-  blocking.done = [&](auto) {
-    entered.set_value();
-    gate.wait();
-  };
-  ASSERT_TRUE(f.service->Submit(std::move(blocking), "input").ok());
-  entered.get_future().wait();
+  HeldService held(f);
   std::promise<std::string> message;
   EmbeddingJob waiting;
   waiting.texts = {f.service->model().Encode("b")};
   waiting.done = [&](auto result) { message.set_value(result.ok() ? "" : result.error().message); };
   ASSERT_TRUE(f.service->Submit(std::move(waiting), "input").ok());
   std::thread stop([&] { f.service.reset(); });
-  go.set_value();
+  held.go.set_value();
   stop.join();
   // Answered whichever came first: the destructor, or the thread's next batch.
   EXPECT_THAT(message.get_future().get(), testing::AnyOf("", HasSubstr("stopping")));
