@@ -152,19 +152,13 @@ class Comparison {
   std::vector<Judgement> reference_judged_;
 };
 
-Status WriteText(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  RETURN_IF_ERROR(file.Open());
-  RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(text))));
-  return file.Commit();
-}
-
 Status RunCompare(const CompareFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<ComparedModel> rows, Comparison(flags).Run());
   const std::string machine = fmt::format(
       "Speed: prefill of {} tokens, {} decode steps, medians of {}.", kPrompt, kGenerate, kRepeats);
-  if (!flags.html.empty()) RETURN_IF_ERROR(WriteText(flags.html, HtmlPage(rows, machine)));
-  if (!flags.markdown.empty()) RETURN_IF_ERROR(WriteText(flags.markdown, MarkdownTable(rows)));
+  if (!flags.html.empty()) RETURN_IF_ERROR(WriteAtomically(flags.html, HtmlPage(rows, machine)));
+  if (!flags.markdown.empty())
+    RETURN_IF_ERROR(WriteAtomically(flags.markdown, MarkdownTable(rows)));
   if (flags.json) {
     std::puts(JsonTable(rows).dump(2).c_str());
   } else {

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/atomic_file.h"
 #include "base/rng.h"
 #include "command_line.h"
 #include "measure_report.h"
@@ -287,7 +288,7 @@ class Measurement {
       return launcher.Run(c, items);
     };
     hooks.save = [state_file](const AblationState& state) {
-      return WriteWhole(state_file, ToJson(state));
+      return WriteAtomically(state_file, ToJson(state));
     };
     hooks.progress = ShowProgress;
     hooks.choose = [this](const AblationState& state) {

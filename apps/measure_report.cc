@@ -52,16 +52,9 @@ std::vector<std::pair<std::string, std::string>> DescribeMachine() {
           {"millrace", MILLRACE_VERSION}};
 }
 
-Status WriteWhole(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  RETURN_IF_ERROR(file.Open());
-  RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(text))));
-  return file.Commit();
-}
-
 Status WriteReport(const std::string& folder, const ReportInput& input) {
   const auto write = [&](const char* name, const std::string& text) -> Status {
-    return WriteWhole((std::filesystem::path(folder) / name).string(), text);
+    return WriteAtomically((std::filesystem::path(folder) / name).string(), text);
   };
   RETURN_IF_ERROR(write("report.html", ReportHtml(input)));
   RETURN_IF_ERROR(write("report.json", ReportJson(input)));

@@ -13,8 +13,6 @@ namespace millrace {
 std::vector<std::pair<std::string, std::string>> DescribeMachine();
 // report.html, report.json, runs.csv and, where something is recommended, recommended.toml.
 Status WriteReport(const std::string& folder, const ReportInput& input);
-// The file appears whole or not at all.
-Status WriteWhole(const std::string& path, const std::string& text);
 void PrintFindings(const Analysis& analysis);
 
 }  // namespace millrace

@@ -41,13 +41,6 @@ struct ReduceFlags {
   bool json = false;
 };
 
-Status WriteText(const std::filesystem::path& path, const std::string& text) {
-  AtomicFile file(path.string());
-  RETURN_IF_ERROR(file.Open());
-  RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(text))));
-  return file.Commit();
-}
-
 // What a question's passages are chosen from: ranked once for all settings.
 class CandidateSource {
  public:
@@ -126,9 +119,9 @@ Status WriteReports(const ReduceFlags& flags, const StudyReport& report) {
   std::filesystem::create_directories(flags.out, code);
   if (code) return Error{flags.out + ": " + code.message(), ErrorKind::kIo};
   const std::filesystem::path folder = flags.out;
-  RETURN_IF_ERROR(WriteText(folder / "reduction.html", StudyHtml(report)));
-  RETURN_IF_ERROR(WriteText(folder / "reduction.json", StudyJson(report)));
-  return WriteText(folder / "reduction.txt", StudyTable(report));
+  RETURN_IF_ERROR(WriteAtomically(folder / "reduction.html", StudyHtml(report)));
+  RETURN_IF_ERROR(WriteAtomically(folder / "reduction.json", StudyJson(report)));
+  return WriteAtomically(folder / "reduction.txt", StudyTable(report));
 }
 
 Status RunReduce(const ReduceFlags& flags) {

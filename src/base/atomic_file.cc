@@ -121,4 +121,15 @@ Status AtomicFile::SyncDirectory() {
                ErrorKind::kIo};
 }
 
+Status WriteAtomically(const std::string& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  RETURN_IF_ERROR(file.Open());
+  RETURN_IF_ERROR(file.Write(bytes));
+  return file.Commit();
+}
+
+Status WriteAtomically(const std::string& path, std::string_view text) {
+  return WriteAtomically(path, std::as_bytes(std::span(text)));
+}
+
 }  // namespace millrace

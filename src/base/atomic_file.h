@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/result.h"
@@ -45,5 +46,9 @@ class AtomicFile {
   int64_t written_ = 0;
   int64_t flushed_ = 0;
 };
+
+// A file of just these bytes; on an error `path` is what it was before.
+Status WriteAtomically(const std::string& path, std::span<const std::byte> bytes);
+Status WriteAtomically(const std::string& path, std::string_view text);
 
 }  // namespace millrace

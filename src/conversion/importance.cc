@@ -166,10 +166,7 @@ Status WriteDat(const ImportanceMatrix& matrix, const std::string& path) {
   }
   out.Int(chunks);
   out.Text(matrix.datasets.empty() ? "" : matrix.datasets.back());
-  AtomicFile file(path);
-  RETURN_IF_ERROR(file.Open());
-  RETURN_IF_ERROR(file.Write(out.bytes()));
-  return file.Commit();
+  return WriteAtomically(path, out.bytes());
 }
 
 Status WriteGgufForm(const ImportanceMatrix& matrix, const std::string& path) {
