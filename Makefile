@@ -1,7 +1,7 @@
 # The two commands: `make serve` and `make test`. Each installs what is missing, builds, and does what it says.
 JOBS ?= $(shell nproc)
 PORT ?= 8080
-.PHONY: serve test build test-build test-dashboard dashboard bench scenarios fuzz asan tsan format clean dependencies
+.PHONY: serve test build install deb test-build test-dashboard dashboard bench scenarios fuzz asan tsan format clean dependencies
 
 serve: build
 	./build/release/apps/millrace serve --port $(PORT)
@@ -9,6 +9,19 @@ serve: build
 build: dependencies
 	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=OFF >/dev/null
 	cmake --build build/release -j$(JOBS) --target millrace
+
+# make install PREFIX=/usr/local DESTDIR=/somewhere; make deb writes build/millrace_VERSION_ARCHITECTURE.deb.
+PREFIX ?= /usr/local
+install: build
+	cmake -DCMAKE_INSTALL_PREFIX=$(PREFIX) build/release >/dev/null
+	cmake --build build/release -j$(JOBS) --target package_files
+	cmake --install build/release
+
+deb: build
+	scripts/install_dependencies.sh package
+	cmake -DCMAKE_INSTALL_PREFIX=/usr build/release >/dev/null
+	cmake --build build/release -j$(JOBS) --target package_files
+	cpack --config build/release/CPackConfig.cmake -B build
 
 test: dependencies
 	-@scripts/install_dependencies.sh dashboard  # node, npm, Chromium: without them tests of clients and the page are left out

@@ -46,6 +46,34 @@ class EnvironmentFirst : public CLI::ConfigBase {
   const CLI::App& app_;
 };
 
+// CLI11 writes what an option takes as "TEXT:{on,off}", "INT:INT in [0 - 8]" or what was set.
+FlagDescription DescriptionOf(const CLI::Option& option) {
+  FlagDescription flag;
+  flag.positional = option.get_positional();
+  for (const std::string& name : option.get_snames()) flag.names.push_back("-" + name);
+  for (const std::string& name : option.get_lnames()) flag.names.push_back("--" + name);
+  if (flag.positional) flag.names = {option.get_name(true)};
+  flag.help = option.get_description();
+  flag.variable = option.get_envname();
+  flag.default_value = option.get_default_str();
+  flag.required = option.get_required();
+  flag.repeatable = option.get_expected_max() >= CLI::detail::expected_max_vector_size;
+  const std::string type = option.get_type_name();
+  if (option.get_items_expected_max() == 0 && type != "FILE") return flag;
+  flag.placeholder = type.substr(0, type.find(':'));
+  const size_t open = type.find(":{");
+  if (open == std::string::npos) return flag;
+  const std::string listed = type.substr(open + 2, type.find('}', open) - open - 2);
+  flag.values = CLI::detail::split(listed, ',');
+  return flag;
+}
+
+std::vector<FlagDescription> DescriptionsOf(const CLI::App& app) {
+  std::vector<FlagDescription> flags;
+  for (const CLI::Option* option : app.get_options()) flags.push_back(DescriptionOf(*option));
+  return flags;
+}
+
 }  // namespace
 
 Flag& Flag::Env(const char* variable) {
@@ -151,7 +179,7 @@ Verb CommandLine::AddVerb(const char* name, const char* help) {
 Verb CommandLine::Program() { return Verb(*app_, exit_code_); }
 
 void CommandLine::AllowConfigFile(const char* help) {
-  app_->set_config("--config", "", help);
+  app_->set_config("--config", "", help)->type_name("FILE");
   app_->config_formatter(std::make_shared<EnvironmentFirst>(*app_));
   app_->allow_config_extras(CLI::config_extras_mode::error);
   app_->fallthrough();  // so that --config may stand behind the verb
@@ -173,6 +201,14 @@ std::vector<FlagValue> CommandLine::ValuesOf(const char* verb) const {
     values.push_back(std::move(value));
   }
   return values;
+}
+
+ProgramDescription CommandLine::Describe() const {
+  ProgramDescription program{app_->get_name(), app_->get_description(), DescriptionsOf(*app_), {}};
+  for (const CLI::App* verb : std::as_const(*app_).get_subcommands({})) {
+    program.verbs.push_back({verb->get_name(), verb->get_description(), DescriptionsOf(*verb)});
+  }
+  return program;
 }
 
 int CommandLine::Run(int argc, char** argv) {

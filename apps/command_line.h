@@ -67,6 +67,30 @@ struct FlagValue {
   std::string origin;  // "environment MILLRACE_PORT", "file", "default"
 };
 
+// The command line as it was defined, for manuals and completions.
+struct FlagDescription {
+  std::vector<std::string> names;  // "-h", "--help"; of a positional its one name, without dashes
+  std::string help;
+  std::string placeholder;          // of its value: "FILE", "INT"; empty: it takes none
+  std::vector<std::string> values;  // the only ones that it takes; empty: others, too
+  std::string default_value;        // empty: none that is shown
+  std::string variable;             // of the environment, that stands in for it; empty: none
+  bool positional = false;
+  bool repeatable = false;
+  bool required = false;
+};
+struct VerbDescription {
+  std::string name;
+  std::string help;
+  std::vector<FlagDescription> flags;  // positionals among them, in their order
+};
+struct ProgramDescription {
+  std::string name;
+  std::string help;
+  std::vector<FlagDescription> flags;  // that stand before the verb
+  std::vector<VerbDescription> verbs;
+};
+
 class CommandLine {
  public:
   CommandLine(const char* name, const char* description);
@@ -80,6 +104,9 @@ class CommandLine {
   void AllowConfigFile(const char* help);
   // While a verb runs: what another verb's flags would be, by environment, file and default.
   std::vector<FlagValue> ValuesOf(const char* verb) const;
+
+  // All that was added so far.
+  ProgramDescription Describe() const;
 
   // Parses, runs the verb, and returns the process's exit code: 0, 1 (failed) or 2 (wrong usage).
   int Run(int argc, char** argv);

@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   millrace::AddMeasureVerb(line);
   millrace::AddReduceVerb(line);
   millrace::AddConfigVerb(line);
+  millrace::AddCompletionVerb(line);
+  millrace::AddManualVerb(line);
   millrace::AddIndexVerb(line);
   millrace::AddVersionVerb(line);
   return line.Run(argc, argv);

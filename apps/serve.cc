@@ -1,5 +1,4 @@
 // millrace serve MODEL: the OpenAI API over HTTP, until SIGTERM or SIGINT.
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -22,6 +21,7 @@
 #include "reporting.h"
 #include "request_log.h"
 #include "server/server.h"
+#include "service_manager.h"
 #include "side_models.h"
 #include "traffic_record.h"
 #include "verbs.h"
@@ -212,14 +212,17 @@ void AllowFiles(int64_t wanted) {
   }
 }
 
+// Whether the engine took a step since the last question, or had nothing to do.
+std::function<bool()> StepsGoOn(const Engine& engine) {
+  return [&engine, steps = int64_t{-1}]() mutable {
+    const EngineStats now = engine.stats();
+    return std::exchange(steps, now.steps) != now.steps || now.running + now.waiting == 0;
+  };
+}
+
 Status Serve(const ServeFlags& flags) {
   SetUpLog(LogFormatOf(flags), flags.log_level);
-  // Blocked before any thread starts, so that every thread inherits it and only sigwait takes them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ServiceManager manager;  // before any thread starts
   std::signal(SIGPIPE, SIG_IGN);
   AllowFiles(flags.max_connections);
 
@@ -254,9 +257,10 @@ Status Serve(const ServeFlags& flags) {
   LogSideModel("/v1/embeddings", side.embedding);
   LogSideModel("/v1/rerank", side.rerank);
   LogDiskTier(*engine, flags.model);
-  int signal = 0;
-  constexpr timespec kFlush{.tv_sec = 0, .tv_nsec = 100'000'000};
-  while ((signal = sigtimedwait(&signals, nullptr, &kFlush)) < 0) FlushRequests();
+  manager.Ready("serving " + id + " on port " + std::to_string(server.port()));
+  const int signal =
+      manager.WaitForEnd({.tend = FlushRequests, .alive = StepsGoOn(*engine), .reload = {}});
+  manager.Stopping();
   const EngineStats then = engine->stats();
   spdlog::info("signal {}: {} running, {} waiting; draining for up to {} s", signal, then.running,
                then.waiting, flags.drain_timeout);

@@ -20,6 +20,8 @@ void AddWorkloadVerb(CommandLine& line);
 void AddMeasureVerb(CommandLine& line);
 void AddReduceVerb(CommandLine& line);
 void AddConfigVerb(CommandLine& line);
+void AddCompletionVerb(CommandLine& line);
+void AddManualVerb(CommandLine& line);
 void AddIndexVerb(CommandLine& line);
 void AddVersionVerb(CommandLine& line);
 

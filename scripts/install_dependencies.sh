@@ -20,7 +20,8 @@ case "${1:-}" in
   end-to-end) packages+=(nodejs npm) ;;
   dashboard) packages+=(nodejs npm chromium fonts-dejavu-core) ;;
   aarch64) packages+=(g++-aarch64-linux-gnu qemu-user googletest) ;;
-  *) echo "usage: $0 [fuzz|format|end-to-end|dashboard|aarch64]" >&2; exit 2 ;;
+  package) packages+=(dpkg-dev file) ;;
+  *) echo "usage: $0 [fuzz|format|end-to-end|dashboard|aarch64|package]" >&2; exit 2 ;;
 esac
 
 missing=()
