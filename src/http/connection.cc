@@ -35,7 +35,7 @@ Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<Shared> sha
                        std::function<void(Connection*)> on_end)
     : shared_(std::move(shared)),
       socket_(std::move(socket)),
-      deadline_(socket_.get_executor()),
+      alarm_(socket_.get_executor()),
       wake_(socket_.get_executor()),
       on_end_(std::move(on_end)),
       buffer_(shared_->config.max_header_bytes + kMaxPipelinedBytes + kReadSize) {
@@ -57,6 +57,7 @@ void Connection::Start() {
           self->exchange_->Complete();
         }
         self->ClearDeadline();
+        self->alarm_.cancel();
         self->watching_ = false;
         error_code ignored;
         self->socket_.close(ignored);
@@ -96,7 +97,6 @@ asio::awaitable<void> Connection::Run() {
       });
     });
     if (peer_gone_) exchange_->Disconnect();
-    StartWatching();
     try {
       shared_->handler(*std::move(request), Responder(exchange_));
     } catch (const std::exception&) {
@@ -114,19 +114,27 @@ asio::awaitable<void> Connection::Run() {
 // ---- Deadlines, waking, watching ----
 
 void Connection::SetDeadline(std::chrono::milliseconds time) {
-  const uint64_t number = ++deadline_number_;
-  deadline_.expires_after(time);
-  deadline_.async_wait([self = shared_from_this(), number](error_code error) {
-    if (error || number != self->deadline_number_) return;
+  deadline_ = std::chrono::steady_clock::now() + time;
+  if (deadline_ < alarm_at_) SetAlarm();
+}
+
+void Connection::ClearDeadline() { deadline_ = SteadyTime::max(); }
+
+// A request has several deadlines, and nearly all are met: setting a timer for each would cost more
+// system calls than the request's own.
+void Connection::SetAlarm() {
+  alarm_at_ = deadline_;
+  alarm_.expires_at(alarm_at_);
+  alarm_.async_wait([self = shared_from_this()](error_code error) {
+    if (error) return;
+    self->alarm_at_ = SteadyTime::max();
+    if (self->deadline_ == SteadyTime::max()) return;
+    if (std::chrono::steady_clock::now() < self->deadline_) return self->SetAlarm();
+    self->ClearDeadline();
     self->timed_out_ = true;
     error_code ignored;
     self->socket_.cancel(ignored);
   });
-}
-
-void Connection::ClearDeadline() {
-  ++deadline_number_;
-  deadline_.cancel();
 }
 
 void Connection::Wake() {

@@ -102,22 +102,25 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string CorsFields() const;
   void TakeOrigin(const Parser& parser);
 
-  void StartWatching();  // for a client that goes away while its answer is made
+  void StartWatching();  // for a client that goes away while its answer is waited for
   asio::awaitable<void> StopWatching();
   void SetDeadline(std::chrono::milliseconds time);
   void ClearDeadline();
+  void SetAlarm();
   void Wake();
 
   const std::shared_ptr<Shared> shared_;  // first: it owns the context that the others need
   asio::ip::tcp::socket socket_;
-  asio::steady_timer deadline_;
+  asio::steady_timer alarm_;  // rings at the deadline or before, and is then set again
   asio::steady_timer wake_;
   std::function<void(Connection*)> on_end_;
   boost::beast::flat_buffer buffer_;
   std::string peer_;
   std::shared_ptr<Exchange> exchange_;  // of the request being answered
 
-  uint64_t deadline_number_ = 0;  // tells an expired deadline from one that was replaced
+  using SteadyTime = asio::steady_timer::time_point;
+  SteadyTime deadline_ = SteadyTime::max();  // max: none
+  SteadyTime alarm_at_ = SteadyTime::max();  // when the alarm rings; max: it is not set
   bool timed_out_ = false;
   bool idle_ = true;        // between requests
   bool finishing_ = false;  // no further request

@@ -58,6 +58,7 @@ asio::awaitable<Connection::NextStep> Connection::Answer(Exchange& exchange) {
         co_return keep_alive_ ? NextStep::kAnother : NextStep::kClose;
       }
     } else if (!peer_gone_) {
+      if (!watching_) StartWatching();
       co_await WaitForWake();
     } else {
       // Gone or half-closed. A stream ends here; a whole answer, which the handler still owes, may

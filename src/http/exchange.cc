@@ -10,7 +10,7 @@ Exchange::Exchange(size_t buffer_limit, std::function<void()> wake)
     : buffer_limit_(buffer_limit), wake_(std::move(wake)) {}
 
 void Exchange::WakeAndUnlock(std::unique_lock<std::mutex>& lock) {
-  const bool post = !std::exchange(wake_posted_, true);
+  const bool post = std::exchange(waits_, false);
   lock.unlock();
   if (post) wake_();
 }
@@ -43,7 +43,7 @@ bool Exchange::Append(std::string_view bytes) {
     output_.bytes = std::string();
     output_.failed = true;
     overflowed_ = true;
-    wake_posted_ = false;  // the earlier wake-up may have run already, during the write under way
+    waits_ = true;  // for the write under way, which is to be broken off
   }
   WakeAndUnlock(lock);
   return fits;
@@ -97,7 +97,7 @@ bool Exchange::overflowed() const {
 
 Exchange::Output Exchange::Take() {
   std::lock_guard lock(mutex_);
-  wake_posted_ = false;
+  waits_ = output_.empty();
   return std::exchange(output_, Output());
 }
 

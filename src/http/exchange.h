@@ -1,7 +1,8 @@
 // Exchange: one answer on its way from the thread that makes it to the connection that writes it.
 //
-// Producers (any thread) append; the connection (its strand) takes what is there and writes it. A
-// wake-up is posted only when none is on its way, so many small events become one write. Invariant:
+// Producers (any thread) append; the connection (its strand) takes what is there and writes it, and
+// waits only when it has found nothing. A wake-up is posted only to one that waits, once, so many
+// small events become one write, and an answer made at once needs none. Invariant:
 // at most `buffer_limit` bytes wait here, plus the one event that crossed the limit; a whole
 // response is not limited (its maker holds it already).
 #pragma once
@@ -20,7 +21,7 @@ namespace millrace {
 
 class Exchange {
  public:
-  // `wake` is called, from any thread, when Take() has something new.
+  // `wake` is called, from any thread, when there is something after Take() has found nothing.
   Exchange(size_t buffer_limit, std::function<void()> wake);
 
   // Producers.
@@ -63,7 +64,7 @@ class Exchange {
   mutable std::mutex mutex_;
   Phase phase_ = Phase::kWaiting;
   Output output_;
-  bool wake_posted_ = false;
+  bool waits_ = false;  // the last Take found nothing, and no wake-up has been posted since
   bool disconnected_ = false;
   bool overflowed_ = false;
   std::function<void()> on_disconnect_;

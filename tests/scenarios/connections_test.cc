@@ -15,12 +15,14 @@
 
 #include "http/test_client.h"
 #include "tests/scenarios/scenario.h"
+#include "tests/scenarios/socket.h"
 
 namespace millrace {
 namespace {
 
 using nlohmann::json;
 using SteadyClock = std::chrono::steady_clock;
+using std::chrono::duration;
 
 constexpr int kTexts = 25;  // different prompts; each has one right answer
 constexpr int kTokens = 8;
@@ -41,68 +43,6 @@ int64_t ResidentBytes(pid_t process) {
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
-// A socket that never blocks, for one thread that serves very many.
-class Socket {
- public:
-  Socket(uint16_t port, std::string request) : unsent_(std::move(request)) {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int result = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-    if (result != 0 && errno != EINPROGRESS) Close();
-  }
-  ~Socket() { Close(); }
-  Socket(Socket&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)),
-        unsent_(std::move(other.unsent_)),
-        received_(std::move(other.received_)) {}
-  Socket& operator=(Socket&&) = delete;
-
-  pollfd Wanted() const {
-    const short events = unsent_.empty() ? POLLIN : POLLIN | POLLOUT;
-    return {.fd = fd_, .events = events, .revents = 0};
-  }
-  // Sends and takes what it can.
-  void Move() {
-    while (open() && !unsent_.empty()) {
-      const ssize_t n = ::send(fd_, unsent_.data(), unsent_.size(), MSG_NOSIGNAL);
-      if (n <= 0) {
-        if (errno != EAGAIN) Close();
-        break;
-      }
-      unsent_.erase(0, static_cast<size_t>(n));
-    }
-    char bytes[16 * 1024];
-    while (open()) {
-      const ssize_t n = ::recv(fd_, bytes, sizeof(bytes), 0);
-      if (n > 0) received_.append(bytes, static_cast<size_t>(n));
-      if (n == 0) Close();
-      if (n < 0 && errno != EAGAIN) Close();
-      if (n < 0) break;
-    }
-  }
-  void Send(std::string_view bytes) { unsent_ += bytes; }
-  void Close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-  bool open() const { return fd_ >= 0; }
-  const std::string& received() const { return received_; }
-  // A refusal is short: it comes in one piece.
-  bool Ended() const {
-    constexpr std::string_view kOk = "HTTP/1.1 200";
-    const bool refused =
-        received_.size() > kOk.size() && received_.compare(0, kOk.size(), kOk) != 0;
-    return !open() || refused || received_.ends_with("\r\n0\r\n\r\n");
-  }
-
- private:
-  int fd_ = -1;
-  std::string unsent_, received_;
-};
-
 // Moves all sockets until `done`, or patience is over.
 template <class Done>
 bool Serve(std::vector<Socket>& sockets, Done done, std::chrono::seconds patience) {
@@ -116,7 +56,7 @@ bool Serve(std::vector<Socket>& sockets, Done done, std::chrono::seconds patienc
       wanted.push_back(socket.Wanted());
       who.push_back(&socket);
     }
-    ::poll(wanted.data(), wanted.size(), 50);
+    ::poll(wanted.data(), wanted.size(), 10);
     for (size_t i = 0; i < wanted.size(); ++i) {
       if (wanted[i].revents != 0) who[i]->Move();
     }
@@ -177,8 +117,7 @@ class Prober {
             client.Send(request);
             const ClientResponse response = client.ReadResponse();
             if (response.status != 200) ++failures_;
-            times_.push_back(
-                std::chrono::duration<double, std::milli>(SteadyClock::now() - begin).count());
+            times_.push_back(duration<double, std::milli>(SteadyClock::now() - begin).count());
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
           }
         }) {}
@@ -242,7 +181,7 @@ TEST(Connections, AThousandStreamsLoseNothing) {
     return std::all_of(sockets.begin(), sockets.end(), [](auto& s) { return s.Ended(); });
   };
   ASSERT_TRUE(Serve(sockets, all_ended, std::chrono::seconds(400)));
-  const double took = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+  const double took = duration<double>(SteadyClock::now() - begin).count();
   const std::vector<double> live = prober.Stop();
   std::set<std::string> ids;
   for (int i = 0; i < kStreams; ++i) {
@@ -292,14 +231,15 @@ TEST(Connections, SlowlorisIsBorne) {
   for (int i = 0; i < kSlow; ++i)
     sockets.emplace_back(server.port(), "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX-A: ");
   std::thread trickle([&] {
-    auto next = SteadyClock::now();
+    // A byte each every half second, but not all at the same moment.
+    const auto begin = SteadyClock::now();
+    size_t sent = 0;
     Serve(
         sockets,
         [&] {
-          if (SteadyClock::now() > next) {
-            next += std::chrono::milliseconds(500);
-            for (Socket& socket : sockets) socket.Send("a");
-          }
+          const double halves = duration<double>(SteadyClock::now() - begin).count() / 0.5;
+          for (; static_cast<double>(sent) < halves * kSlow; ++sent)
+            sockets[sent % kSlow].Send("a");
           return std::all_of(sockets.begin(), sockets.end(), [](auto& s) { return s.Ended(); });
         },
         std::chrono::seconds(120));

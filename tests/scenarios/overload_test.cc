@@ -1,7 +1,9 @@
 // Ten times more requests than the server can answer: it goes on answering as many as it can,
 // refuses the others at once and says when to come back, needs no more memory, and loses none:
 // each request ends in exactly one line of the log, in the state that its client saw.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,8 +11,8 @@
 #include <random>
 #include <thread>
 
-#include "http/test_client.h"
 #include "tests/scenarios/scenario.h"
+#include "tests/scenarios/socket.h"
 
 namespace millrace {
 namespace {
@@ -49,61 +51,104 @@ std::vector<std::string> MakeRequests(size_t count, uint64_t first) {
   return requests;
 }
 
-// Clients that each send one request after the other over one connection.
+// Clients that each send one request after the other over one connection. One thread serves them
+// all, and looks at them once a millisecond: so they cost the server's machine little.
 class Load {
  public:
   Load(uint16_t port, int clients, std::vector<std::string> requests)
-      : port_(port), clients_(clients), requests_(std::move(requests)) {}
+      : port_(port), requests_(std::move(requests)), clients_(static_cast<size_t>(clients)) {}
 
   // `next` gives each request its time in seconds, or nothing at the end.
   std::vector<Seen> Run(const std::function<std::optional<double>()>& next) {
-    std::vector<std::vector<Seen>> seen(static_cast<size_t>(clients_));
-    std::vector<std::thread> threads;
-    const auto begin = SteadyClock::now();
-    for (size_t c = 0; c < seen.size(); ++c) {
-      threads.emplace_back([&, c] { RunClient(begin, next, seen[c]); });
+    begin_ = SteadyClock::now();
+    size_t waiting = 0;
+    std::optional<double> time = next();
+    for (auto tick = begin_; time || waiting > 0; std::this_thread::sleep_until(tick)) {
+      tick = std::max(tick + std::chrono::milliseconds(1), SteadyClock::now());
+      for (Client& client : clients_) {
+        if (!time || *time > Now()) break;
+        if (client.waits) continue;
+        Send(client, *time);
+        time = next();
+      }
+      waiting = MoveAll();
     }
-    for (std::thread& thread : threads) thread.join();
-    std::vector<Seen> all;
-    for (auto& part : seen) all.insert(all.end(), part.begin(), part.end());
-    return all;
+    return std::move(seen_);
   }
 
  private:
-  void RunClient(SteadyClock::time_point begin, const std::function<std::optional<double>()>& next,
-                 std::vector<Seen>& seen) {
-    std::optional<TestClient> client;
-    while (const std::optional<double> time = next()) {
-      const std::string& request = requests_[number_++ % requests_.size()];
-      std::this_thread::sleep_until(
-          begin + std::chrono::duration_cast<SteadyClock::duration>(duration<double>(*time)));
-      if (!client) client.emplace(port_);
-      Seen one;
-      const auto sent = SteadyClock::now();
-      client->Send(request);
-      const ClientResponse response = client->ReadResponse();
-      const auto ended = SteadyClock::now();
-      one.status = response.complete ? response.status : 0;
-      if (response.headers.contains("x-request-id")) one.id = response.headers.at("x-request-id");
-      one.has_retry_after = response.headers.contains("retry-after");
-      one.ended = SecondsBetween(begin, ended);
-      one.took = SecondsBetween(sent, ended);
-      one.late = SecondsBetween(begin, sent) - *time;
-      seen.push_back(one);
-      if (!response.complete) client.reset();
+  struct Client {
+    std::optional<Socket> socket;
+    bool waits = false;
+    double sent = 0, late = 0;
+  };
+
+  double Now() const { return SecondsBetween(begin_, SteadyClock::now()); }
+
+  void Send(Client& client, double time) {
+    if (!client.socket || !client.socket->open()) client.socket.emplace(port_);
+    client.waits = true;
+    client.sent = Now();
+    client.late = client.sent - time;
+    client.socket->Send(requests_[number_++ % requests_.size()]);
+  }
+
+  // How many clients still wait afterwards.
+  size_t MoveAll() {
+    std::vector<pollfd> wanted;
+    std::vector<Client*> who;
+    for (Client& client : clients_) {
+      if (!client.waits) continue;
+      wanted.push_back(client.socket->Wanted());
+      who.push_back(&client);
     }
+    ::poll(wanted.data(), wanted.size(), 0);
+    size_t waiting = 0;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (wanted[i].revents != 0) TakeAnswer(*who[i]);
+      waiting += who[i]->waits ? 1 : 0;
+    }
+    return waiting;
+  }
+
+  void TakeAnswer(Client& client) {
+    client.socket->Move();
+    const std::optional<std::string> answer = client.socket->TakeAnswer();
+    if (!answer && client.socket->open()) return;
+    client.waits = false;
+    Seen one;
+    one.ended = Now();
+    one.took = one.ended - client.sent;
+    one.late = client.late;
+    if (answer) {
+      one.status = std::atoi(answer->c_str() + std::string_view("HTTP/1.1 ").size());
+      one.id = Field(*answer, "x-request-id");
+      one.has_retry_after = !Field(*answer, "Retry-After").empty();
+    }
+    seen_.push_back(one);
+  }
+
+  // Of the answer's head, which the server writes in just this form.
+  static std::string Field(const std::string& answer, std::string_view name) {
+    const std::string head = answer.substr(0, answer.find("\r\n\r\n") + 2);
+    const size_t at = head.find(fmt::format("\r\n{}: ", name));
+    if (at == std::string::npos) return {};
+    const size_t value = at + 2 + name.size() + 2;
+    return head.substr(value, head.find("\r\n", value) - value);
   }
 
   const uint16_t port_;
-  const int clients_;
   const std::vector<std::string> requests_;
-  std::atomic<size_t> number_{0};
+  SteadyClock::time_point begin_;
+  size_t number_ = 0;
+  std::vector<Client> clients_;
+  std::vector<Seen> seen_;
 };
 
 // As many as the server can answer: clients enough to fill its batch, each sends when it has its
 // answer.
-std::vector<Seen> ClosedLoop(uint16_t port, double seconds) {
-  Load load(port, kRunning + kQueue / 2, MakeRequests(IsFull() ? 4000 : 500, 1));
+std::vector<Seen> ClosedLoop(uint16_t port, double seconds, uint64_t first) {
+  Load load(port, kRunning + kQueue / 2, MakeRequests(IsFull() ? 6000 : 500, first));
   const auto begin = SteadyClock::now();
   return load.Run([&]() -> std::optional<double> {
     const double now = SecondsBetween(begin, SteadyClock::now());
@@ -117,10 +162,9 @@ std::vector<Seen> OpenLoop(uint16_t port, double rate, double seconds) {
   std::exponential_distribution<double> gap(rate);
   std::vector<double> times;
   for (double at = gap(random); at < seconds; at += gap(random)) times.push_back(at);
-  std::atomic<size_t> next{0};
+  size_t next = 0;
   return Load(port, 160, MakeRequests(times.size(), 1'000'000)).Run([&]() -> std::optional<double> {
-    const size_t index = next++;
-    return index < times.size() ? std::optional(times[index]) : std::nullopt;
+    return next < times.size() ? std::optional(times[next++]) : std::nullopt;
   });
 }
 
@@ -188,19 +232,27 @@ TEST(OverloadTest, TenTimesWhatItCanAnswer) {
                        {"--context", "1024", "--max-running", std::to_string(kRunning),
                         "--max-queue", std::to_string(kQueue), "--log-format", "json"});
   ASSERT_NE(server.port(), 0) << testing::PrintToString(server.Log());
-  std::vector<Seen> seen = ClosedLoop(server.port(), peak_seconds);
-  const double peak = Goodput(seen, peak_seconds / 6, peak_seconds);
+  std::vector<Seen> seen;
+  const auto measure_peak = [&](uint64_t first_request) {
+    const std::vector<Seen> answers = ClosedLoop(server.port(), peak_seconds, first_request);
+    seen.insert(seen.end(), answers.begin(), answers.end());
+    return Goodput(answers, peak_seconds / 6, peak_seconds);
+  };
+  const double peak_before = measure_peak(1);
   if (IsFull()) {
-    ASSERT_GT(peak, 0);
+    ASSERT_GT(peak_before, 0);
   }
 
   MemoryWatch watch(server.id());
   // In the short run under a sanitizer the first answer may come after the window.
-  const double rate = kOverload * std::max(peak, 5.0);
+  const double rate = kOverload * std::max(peak_before, 5.0);
   const std::vector<Seen> crowd = OpenLoop(server.port(), rate, overload_seconds);
   const std::vector<double> memory = watch.Stop();
   const double goodput = Goodput(crowd, overload_seconds / 12, overload_seconds);
   seen.insert(seen.end(), crowd.begin(), crowd.end());
+  // Again, because a machine's speed changes within such a time: the mean is that of the middle.
+  const double peak_after = measure_peak(500'000);
+  const double peak = (peak_before + peak_after) / 2;
 
   std::vector<double> refused, answered, late;
   for (const Seen& one : crowd) {
@@ -212,15 +264,16 @@ TEST(OverloadTest, TenTimesWhatItCanAnswer) {
   EXPECT_FALSE(refused.empty());
   const double begun = memory.at(memory.size() / 6), most = Quantile(memory, 1);
   std::printf(
-      "peak %.1f answers/s; offered %.1f/s for %.0f s: %.1f answers/s (%.1f %% of the peak)\n"
+      "peak %.1f answers/s (%.1f before, %.1f after); offered %.1f/s for %.0f s: %.1f answers/s "
+      "(%.1f %% of the peak)\n"
       "answers: %zu, median %.0f ms, p99 %.0f ms\n"
       "refusals: %zu, median %.1f ms, p99 %.1f ms, slowest %.1f ms\n"
       "clients late: median %.1f ms, p99 %.1f ms\n"
       "resident memory: %.1f MiB at a sixth of the time, %.1f MiB at most\n",
-      peak, rate, overload_seconds, goodput, 100 * goodput / peak, answered.size(),
-      Quantile(answered, 0.5), Quantile(answered, 0.99), refused.size(), Quantile(refused, 0.5),
-      Quantile(refused, 0.99), Quantile(refused, 1), Quantile(late, 0.5), Quantile(late, 0.99),
-      begun, most);
+      peak, peak_before, peak_after, rate, overload_seconds, goodput, 100 * goodput / peak,
+      answered.size(), Quantile(answered, 0.5), Quantile(answered, 0.99), refused.size(),
+      Quantile(refused, 0.5), Quantile(refused, 0.99), Quantile(refused, 1), Quantile(late, 0.5),
+      Quantile(late, 0.99), begun, most);
   if (IsFull()) {
     EXPECT_GE(goodput, 0.9 * peak);
     EXPECT_LE(Quantile(refused, 1), 100);
