@@ -88,6 +88,30 @@ TEST_F(ScheduleTest, ARunningRequestEndsAtItsDeadline) {
   EXPECT_EQ(engine_->stats().blocks_held, 0);
 }
 
+// Forks that wait as one, and that have parted: each of them ends once.
+TEST_F(ScheduleTest, ForksEndAtTheirDeadlineWhereverTheyAre) {
+  for (const bool wait : {true, false}) {
+    Start(wait ? 1 : 3);
+    const RequestId other = Submit(MakeRequest(10, 30, 1));
+    engine_->Step();
+    Request limited = MakeRequest(30, 100, 2);
+    limited.time_limit = milliseconds(wait ? 20 : 80);
+    const std::vector<Engine::Fork> forks(2, {limited.sampling, recorder_.Sink()});
+    const std::vector<RequestId> ids = engine_->SubmitForks(limited, forks).value();
+    Finish();
+    EXPECT_EQ(FinishOf(other).reason, FinishReason::kLength);
+    for (const RequestId id : ids) {
+      ASSERT_EQ(recorder_.Of(id).finishes.size(), 1u) << wait;
+      EXPECT_EQ(FinishOf(id).reason, FinishReason::kDeadline) << wait;
+      const size_t tokens = recorder_.Of(id).tokens.size();
+      EXPECT_TRUE(wait ? tokens == 0 : tokens > 5) << tokens;
+    }
+    EXPECT_EQ(engine_->stats().expired, 2) << wait;
+    EXPECT_EQ(engine_->stats().blocks_held, 0);
+    recorder_.Clear();  // every engine counts its requests from 0
+  }
+}
+
 TEST_F(ScheduleTest, ADeadlineThatIsKeptChangesNothing) {
   Start(1);
   Request limited = MakeRequest(10, 10, 2);

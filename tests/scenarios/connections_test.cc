@@ -231,14 +231,15 @@ TEST(Connections, SlowlorisIsBorne) {
   for (int i = 0; i < kSlow; ++i)
     sockets.emplace_back(server.port(), "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX-A: ");
   std::thread trickle([&] {
-    // A byte each every half second, but not all at the same moment.
+    // A byte each every two seconds, not all at the same moment. (The tool of that name sends a
+    // line every 15 s.)
     const auto begin = SteadyClock::now();
     size_t sent = 0;
     Serve(
         sockets,
         [&] {
-          const double halves = duration<double>(SteadyClock::now() - begin).count() / 0.5;
-          for (; static_cast<double>(sent) < halves * kSlow; ++sent)
+          const double rounds = duration<double>(SteadyClock::now() - begin).count() / 2;
+          for (; static_cast<double>(sent) < rounds * kSlow; ++sent)
             sockets[sent % kSlow].Send("a");
           return std::all_of(sockets.begin(), sockets.end(), [](auto& s) { return s.Ended(); });
         },
