@@ -12,5 +12,5 @@ if [ -z "$model" ]; then
   "$build/apps/millrace" bench --shape "${MILLRACE_BENCH_SHAPE:-llama-1b}" --type "${MILLRACE_BENCH_TYPE:-Q4_K_M}" \
     --save "$model" --prompt 1 --generate 1 --repeat 1 >/dev/null
 fi
-if [ $# -eq 0 ]; then set -- mixed mixed-uniform mixed-arriving long-prompt bookkeeping; fi
+if [ $# -eq 0 ]; then set -- mixed mixed-uniform mixed-two-kinds mixed-arriving long-prompt bookkeeping; fi
 "$build/tests/scenarios/serving_scenarios" "$model" "$@"

@@ -1,6 +1,5 @@
 // Scenarios of many requests at once on a real engine and a model of realistic cost:
-//   serving_scenarios MODEL.gguf mixed|mixed-uniform|mixed-arriving|long-prompt|bookkeeping ...
-//   [--threads N]
+//   serving_scenarios MODEL.gguf SCENARIO ... [--threads N]
 // Needs no more than the model; `millrace bench --shape llama-1b --type Q4_K_M --save MODEL.gguf`
 // makes one. Every comparison is within one run.
 #include <cstdio>
@@ -14,13 +13,15 @@ using namespace millrace;
 using namespace millrace::scenarios;
 
 Status Play(Stage& stage, const std::string& name) {
-  if (name == "mixed") return MixedLengths(stage, false);
-  if (name == "mixed-uniform") return MixedLengths(stage, true);
+  if (name == "mixed") return MixedLengths(stage, LengthMix::kLogUniform);
+  if (name == "mixed-uniform") return MixedLengths(stage, LengthMix::kUniform);
+  if (name == "mixed-two-kinds") return MixedLengths(stage, LengthMix::kTwoKinds);
   if (name == "mixed-arriving") return MixedArrivals(stage);
   if (name == "long-prompt") return LongPrompt(stage, std::chrono::milliseconds(100));
   if (name == "bookkeeping") return Bookkeeping(stage);
   return Error{"unknown scenario '" + name +
-               "': give mixed, mixed-uniform, mixed-arriving, long-prompt or bookkeeping"};
+               "': give mixed, mixed-uniform, mixed-two-kinds, mixed-arriving, long-prompt or "
+               "bookkeeping"};
 }
 
 Status Main(std::vector<std::string> arguments) {

@@ -24,16 +24,39 @@ constexpr int32_t kPlaces = 8;
 constexpr int32_t kPrompt = 64;
 constexpr int32_t kShortest = 16, kLongest = 512;
 
-// Log-uniform: most answers are short, as in traces of real use; or uniform.
-std::vector<int32_t> Lengths(bool uniform) {
+// Where `u`, of [0, 1), lies in a mix.
+double LengthAt(LengthMix mix, double u) {
+  const auto between = [](double least, double most, double share) {
+    return least + share * (most - least);
+  };
+  switch (mix) {
+    case LengthMix::kUniform:
+      return between(kShortest, kLongest, u);
+    case LengthMix::kTwoKinds:
+      return u < 0.75 ? between(kShortest, 64, u / 0.75) : between(256, kLongest, 4 * u - 3);
+    case LengthMix::kLogUniform:
+      break;
+  }
+  return kShortest * std::pow(double{kLongest} / kShortest, u);
+}
+
+std::string_view NameOf(LengthMix mix) {
+  switch (mix) {
+    case LengthMix::kUniform:
+      return "uniform";
+    case LengthMix::kTwoKinds:
+      return "three of four short";
+    case LengthMix::kLogUniform:
+      break;
+  }
+  return "log-uniform";
+}
+
+std::vector<int32_t> Lengths(LengthMix mix) {
   CounterRng rng(5, 0);
   std::vector<int32_t> lengths;
-  for (int32_t i = 0; i < kRequests; ++i) {
-    const double u = rng.NextDouble();
-    const double length = uniform ? kShortest + u * (kLongest - kShortest)
-                                  : kShortest * std::pow(double{kLongest} / kShortest, u);
-    lengths.push_back(static_cast<int32_t>(std::lround(length)));
-  }
+  for (int32_t i = 0; i < kRequests; ++i)
+    lengths.push_back(static_cast<int32_t>(std::lround(LengthAt(mix, rng.NextDouble()))));
   return lengths;
 }
 
@@ -159,8 +182,8 @@ double Ideal(const std::vector<int32_t>& lengths, Batching batching, const StepT
 
 }  // namespace
 
-Status MixedLengths(Stage& stage, bool uniform) {
-  const std::vector<int32_t> lengths = Lengths(uniform);
+Status MixedLengths(Stage& stage, LengthMix mix) {
+  const std::vector<int32_t> lengths = Lengths(mix);
   const std::vector<double> at_once(kRequests, 0.0);
   (void)Measure(stage, {16, 16, 16, 16, 16, 16, 16, 16}, Batching::kContinuous, at_once);  // warm
   const Figures continuous = Measure(stage, lengths, Batching::kContinuous, at_once);
@@ -176,8 +199,7 @@ Status MixedLengths(Stage& stage, bool uniform) {
   fmt::print(
       "mixed lengths: {} requests, prompts of {}, {} to {} tokens out ({}, {} in all), {} "
       "places, {} threads\n",
-      kRequests, kPrompt, kShortest, kLongest, uniform ? "uniform" : "log-uniform", tokens, kPlaces,
-      stage.threads());
+      kRequests, kPrompt, kShortest, kLongest, NameOf(mix), tokens, kPlaces, stage.threads());
   fmt::print("  step times, ms by decode rows:");
   for (size_t rows = 1; rows <= kPlaces; ++rows) fmt::print(" {:.1f}", times.decode[rows] * 1e3);
   fmt::print("; a prefill row {:.2f}\n", times.prefill_row * 1e3);
@@ -200,7 +222,7 @@ Status MixedLengths(Stage& stage, bool uniform) {
 
 Status MixedArrivals(Stage& stage) {
   constexpr double kLoad = 0.8;
-  const std::vector<int32_t> lengths = Lengths(false);
+  const std::vector<int32_t> lengths = Lengths(LengthMix::kLogUniform);
   const std::vector<double> at_once(kRequests, 0.0);
   const Figures full = Measure(stage, lengths, Batching::kContinuous, at_once);
   const double rate = kLoad * kRequests / full.seconds;

@@ -86,7 +86,10 @@ class Run {
 double Percentile(std::vector<double> values, double share);
 
 // The scenarios; each prints its figures.
-Status MixedLengths(Stage& stage, bool uniform);
+// How long the answers of 16 to 512 tokens are: log-uniform (most are short, as in traces of real
+// use), uniform, or of two kinds: three of four short (16 to 64), the others long (256 to 512).
+enum class LengthMix { kLogUniform, kUniform, kTwoKinds };
+Status MixedLengths(Stage& stage, LengthMix mix);
 Status MixedArrivals(Stage& stage);
 Status LongPrompt(Stage& stage, Duration target);
 Status Bookkeeping(Stage& stage);
