@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 #include "base/rng.h"
@@ -231,7 +231,7 @@ TEST(GgufDamageCorpus, TwoThousandVariantsParseOrFailWithinASecond) {
     // A fresh copy of exactly the right size, so that the sanitizers see a read past the end.
     const std::vector<std::byte> bad = DamageBytes(good, rng);
     const std::vector<std::byte> exact(bad.begin(), bad.end());
-    const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t begin = std::clock();
     const auto file = ParseGguf(exact, "variant.gguf");
     if (file.ok()) {
       sum += Touch(*file);
@@ -240,7 +240,7 @@ TEST(GgufDamageCorpus, TwoThousandVariantsParseOrFailWithinASecond) {
       EXPECT_THAT(file.error().message, HasSubstr("variant.gguf"));
       EXPECT_EQ(file.error().message.back(), '.');
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1)) << "variant " << i;
+    EXPECT_LT(std::clock() - begin, CLOCKS_PER_SEC) << "variant " << i;
   }
   // Some damage hits values or tensor data, where the format has no redundancy: those still parse.
   EXPECT_GT(refused, 1000);
