@@ -48,6 +48,19 @@ TEST(WordTokenizer, BrokenBytesEndSomewhere) {
   WordsOf(garbage);
 }
 
+// Bytes that continue no character are letters to FTS5 where they are read on their own, and longer
+// as UTF-8 (each "\xb5" is two bytes of a small mu), so that this word's piece needs more of the
+// tokenizer's buffer than the word did. A tokenizer that reads pieces while it reads words would
+// give the buffer away under the words behind: they would come out as others, or not at all.
+TEST(WordTokenizer, APieceThatOutgrowsItsWordLeavesTheWordsBehindItWhole) {
+  const std::string broken = "\xe3\x81\x82" + std::string(98, '\xb5');
+  const std::string plain(70, 'b');
+  std::string piece;
+  for (int i = 0; i < 98; ++i) piece += "\xce\xbc";
+  EXPECT_THAT(WordsOf(broken + " " + plain + " dogs " + plain),
+              ElementsAre("\xe3\x81\x82", piece, plain, "dog", plain));
+}
+
 TEST(WordTokenizer, QuestionsWithoutSpacesFindTheirPassage) {
   std::vector<Passage> passages;
   const char* texts[] = {"大阪は大きな都市です。大阪の市長は田中です。",
