@@ -17,6 +17,7 @@
 #include "prompt_reduction/candidates.h"
 #include "reduce_asking.h"
 #include "reporting.h"
+#include "side_models.h"
 #include "verbs.h"
 
 namespace millrace {
@@ -28,6 +29,7 @@ struct ReduceFlags {
   std::string questions;
   ModelFlags model;
   std::string store;
+  std::string embedding_model;
   std::string out;
   std::string system;
   std::string serve_flags;
@@ -44,10 +46,16 @@ struct ReduceFlags {
 // What a question's passages are chosen from: ranked once for all settings.
 class CandidateSource {
  public:
-  static Result<CandidateSource> Open(const std::string& file) {
+  // Searches the store's vectors, too, where it holds some and the model is named.
+  static Result<CandidateSource> Open(const std::string& file, const std::string& embedding_model) {
     CandidateSource source;
     if (file.empty()) return source;
+    ASSIGN_OR_RETURN(source.vectors_, LoadVectorModel(embedding_model));
     ASSIGN_OR_RETURN(PassageStore store, PassageStore::Open(file, PassageStore::Access::kRead));
+    if (source.vectors_) {
+      const Status used = store.UseModel(source.vectors_->model);
+      if (!used.ok()) return Error{file + " " + used.error().message};
+    }
     source.store_ = std::make_unique<PassageStore>(std::move(store));
     return source;
   }
@@ -57,13 +65,15 @@ class CandidateSource {
   }
 
  private:
+  std::unique_ptr<LoadedVectors> vectors_;  // before the store, which refers to it
   std::unique_ptr<PassageStore> store_;
 };
 
 Result<StudyOutcomes> KeepPassages(const std::vector<StudyQuestion>& questions,
                                    const std::vector<StudySetting>& settings,
                                    const ReduceFlags& flags, const TokenCounter& count) {
-  ASSIGN_OR_RETURN(CandidateSource source, CandidateSource::Open(flags.store));
+  ASSIGN_OR_RETURN(CandidateSource source,
+                   CandidateSource::Open(flags.store, flags.embedding_model));
   StudyOutcomes outcomes(settings.size());
   for (const StudyQuestion& question : questions) {
     ASSIGN_OR_RETURN(const Candidates candidates, source.For(question, ReductionConfig()));
@@ -90,6 +100,9 @@ Result<std::vector<StudyQuestion>> ReadQuestions(const ReduceFlags& flags) {
                     [](const StudyQuestion& q) { return !q.documents.empty(); }));
   if (flags.store.empty() && own < questions.size()) {
     return Error{"give --store FILE, or \"documents\" in every line of " + flags.questions};
+  }
+  if (flags.store.empty() && !flags.embedding_model.empty()) {
+    return Error{"--embedding-model is for the vectors of a --store"};
   }
   if (!flags.store.empty() && own > 0) {
     return Error{"the lines of " + flags.questions + " carry \"documents\": leave out --store"};
@@ -137,6 +150,7 @@ Status RunReduce(const ReduceFlags& flags) {
   AskingOptions asking;
   asking.model = flags.model.model;
   asking.store = flags.store;
+  asking.embedding_model = flags.embedding_model;
   asking.system = flags.system;
   asking.serve_flags = flags.serve_flags;
   asking.questions = std::min(flags.asked, questions.size());
@@ -161,6 +175,7 @@ void AddReduceVerb(CommandLine& line) {
       .Required();
   AddModelFileFlag(verb, flags->model);
   verb.Option("--store", flags->store, "the store (millrace index) that is searched");
+  AddVectorModelFlag(verb, flags->embedding_model);
   verb.Option("--most", flags->most, "settings top:1 to top:N, and auto")
       .ShowDefault()
       .Range(2, 50);

@@ -78,6 +78,10 @@ std::vector<std::string> FlagsOf(const AskingOptions& options) {
     flags.emplace_back("--store");
     flags.push_back(std::string(kStoreName) + "=" + options.store);
   }
+  if (!options.embedding_model.empty()) {
+    flags.emplace_back("--embedding-model");
+    flags.push_back(options.embedding_model);
+  }
   std::istringstream more(options.serve_flags);
   for (std::string flag; more >> flag;) flags.push_back(flag);
   return flags;

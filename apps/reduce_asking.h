@@ -12,8 +12,9 @@
 namespace millrace {
 
 struct AskingOptions {
-  std::string model;  // empty: the embedded one
-  std::string store;  // empty: the questions' own passages
+  std::string model;            // empty: the embedded one
+  std::string store;            // empty: the questions' own passages
+  std::string embedding_model;  // empty: none
   std::string system;
   std::string serve_flags;
   size_t questions = 0;  // the first so many

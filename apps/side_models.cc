@@ -1,9 +1,12 @@
 #include "side_models.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "command_line.h"
+#include "embedding/vector_model.h"
 #include "gguf/gguf.h"
 
 namespace millrace {
@@ -35,6 +38,24 @@ void AddSideModelFlags(Verb& verb, SideModelFlags& flags) {
   verb.Option("--rerank-model", flags.rerank,
               "a GGUF cross-encoder for /v1/rerank: bert with a classifier")
       .Env("MILLRACE_RERANK_MODEL")
+      .Placeholder("MODEL");
+}
+
+Result<std::unique_ptr<LoadedVectors>> LoadVectorModel(const std::string& path) {
+  std::unique_ptr<LoadedVectors> loaded;
+  if (path.empty()) return loaded;
+  const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  ASSIGN_OR_RETURN(LoadedSideModels side,
+                   LoadSideModels({.embedding = path, .rerank = ""}, DetectIsa(), threads));
+  loaded = std::make_unique<LoadedVectors>();
+  loaded->side = std::move(side.embedding);
+  ASSIGN_OR_RETURN(loaded->model, MakeVectorModel(*loaded->side.service, loaded->side.id));
+  return loaded;
+}
+
+void AddVectorModelFlag(Verb& verb, std::string& path) {
+  verb.Option("--embedding-model", path,
+              "a GGUF embedding model: the store is made with vectors, filled and searched with it")
       .Placeholder("MODEL");
 }
 

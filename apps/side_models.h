@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "embedding/embedding_service.h"
+#include "prompt_reduction/vector_model.h"
 #include "simd/isa.h"
 
 namespace millrace {
@@ -33,5 +34,16 @@ struct LoadedSideModels {
 // A reranker under --embedding-model, or another model under --rerank-model, is an error that names
 // the other flag.
 Result<LoadedSideModels> LoadSideModels(const SideModelFlags& flags, Isa isa, int threads);
+
+// The embedding model alone, as the stores of the command line use it; its threads are as many as
+// there are cores.
+struct LoadedVectors {
+  LoadedSideModel side;
+  VectorModel model;
+};
+// Null where `path` is empty.
+Result<std::unique_ptr<LoadedVectors>> LoadVectorModel(const std::string& path);
+// --embedding-model, for a verb that uses stores.
+void AddVectorModelFlag(Verb& verb, std::string& path);
 
 }  // namespace millrace

@@ -114,6 +114,7 @@ Json PageJson(Json data, bool more) {
 
 Json EntryJson(const StoreEntry& store) {
   Json own = {{"passages", store.counts.passages}, {"writable", store.writable}};
+  if (!store.vector_model.empty()) own["embedding_model"] = store.vector_model;
   if (!store.problem.empty()) own["problem"] = store.problem;
   return {{"id", store.name},
           {"object", "vector_store"},
@@ -232,7 +233,8 @@ ApiResult<StoreSearch> ParseStoreSearch(std::string_view body, UnknownFields unk
   const auto most = fields.Int("max_num_results", 1, kMaxStoreResults);
   if (most) search.most = static_cast<size_t>(*most);
   RefuseField(fields, "filters", "documents have no attributes to filter by");
-  RefuseField(fields, "ranking_options", "passages are ranked by BM25");
+  RefuseField(fields, "ranking_options",
+              "passages are ranked by BM25 and, where there are some, by vectors");
   RefuseField(fields, "rewrite_query", "the query is searched as it is");
   return FinishStoreBody(fields, unknown, std::move(search));
 }

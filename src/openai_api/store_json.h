@@ -47,8 +47,9 @@ struct StoreEntry {
   int64_t changed_unix = 0;
   int64_t bytes = 0;  // of its file
   StoreCounts counts;
-  bool writable = false;  // through this server
-  std::string problem;    // why it cannot be read, a sentence; empty: it can
+  std::string vector_model;  // whose vectors it holds; empty: none
+  bool writable = false;     // through this server
+  std::string problem;       // why it cannot be read, a sentence; empty: it can
 };
 // A "vector_store"; the passages, and what OpenAI's has no field for, under "millrace".
 std::string StoreJson(const StoreEntry& store);
@@ -65,7 +66,8 @@ std::string StoreFileBatchJson(std::string_view store, std::string_view id, int6
 // "vector_store.document.deleted".
 std::string DeletedJson(std::string_view id, std::string_view object);
 // A "vector_store.search_results.page": a passage a row, best first; its score is BM25's, which has
-// no upper end; attributes.begin is the byte of its document at which it begins.
+// no upper end, or the fused rank's (FindInStore); attributes.begin is the byte of its document at
+// which it begins.
 std::string StoreSearchJson(std::string_view question, std::span<const FoundPassage> found);
 
 }  // namespace millrace

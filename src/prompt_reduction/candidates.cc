@@ -31,6 +31,12 @@ std::vector<Passage> Selected(const Candidates& candidates, std::span<const size
   return passages;
 }
 
+void SortBestFirst(std::vector<RankedPassage>& ranking) {
+  std::stable_sort(
+      ranking.begin(), ranking.end(),
+      [](const RankedPassage& a, const RankedPassage& b) { return a.score > b.score; });
+}
+
 Result<std::vector<double>> Ask(const PassageModels::Judge& judge, std::string_view question,
                                 const std::vector<Passage>& passages) {
   ASSIGN_OR_RETURN(std::vector<double> scores, judge(question, passages));
@@ -59,20 +65,15 @@ std::vector<size_t> BestFirst(const Candidates& candidates, size_t most) {
 
 // By fused ranks; scores as shares of the best: BM25's, or how far a cosine is above the mean of
 // all, whichever is more. Cosines themselves lie close together, so a share of the best cuts none.
-Status FuseSimilarity(std::string_view question, const PassageModels& models,
-                      Candidates& candidates) {
-  const std::vector<size_t> asked = BestFirst(candidates, kMostSimilar);
-  if (asked.empty()) return {};
-  ASSIGN_OR_RETURN(const std::vector<double> cosines,
-                   Ask(models.similarity, question, Selected(candidates, asked)));
+// `asked`: of which passages there are cosines; not empty.
+void FuseCosines(std::span<const size_t> asked, std::span<const double> cosines,
+                 Candidates& candidates) {
   double mean = 0;
   for (const double cosine : cosines) mean += cosine / static_cast<double>(cosines.size());
   const double above = *std::max_element(cosines.begin(), cosines.end()) - mean;
   std::vector<RankedPassage> similar;
   for (size_t i = 0; i < asked.size(); ++i) similar.push_back({asked[i], cosines[i]});
-  std::stable_sort(
-      similar.begin(), similar.end(),
-      [](const RankedPassage& a, const RankedPassage& b) { return a.score > b.score; });
+  SortBestFirst(similar);
   std::vector<double> share(candidates.passages.size());
   const double best = candidates.ranking.empty() ? 0 : candidates.ranking.front().score;
   for (const RankedPassage& r : candidates.ranking) share[r.passage] = r.score / best;
@@ -83,6 +84,15 @@ Status FuseSimilarity(std::string_view question, const PassageModels& models,
   for (auto& ranking : rankings) ranking.resize(std::min(ranking.size(), kFusedDepth));
   candidates.ranking = FuseRanks(rankings);
   for (RankedPassage& r : candidates.ranking) r.score = share[r.passage];
+}
+
+Status FuseSimilarity(std::string_view question, const PassageModels& models,
+                      Candidates& candidates) {
+  const std::vector<size_t> asked = BestFirst(candidates, kMostSimilar);
+  if (asked.empty()) return {};
+  ASSIGN_OR_RETURN(const std::vector<double> cosines,
+                   Ask(models.similarity, question, Selected(candidates, asked)));
+  FuseCosines(asked, cosines, candidates);
   return {};
 }
 
@@ -97,9 +107,7 @@ Status Rerank(std::string_view question, const PassageModels& models, Candidates
                    Ask(models.relevance, question, Selected(candidates, asked)));
   std::vector<RankedPassage> ranking;
   for (size_t i = 0; i < asked.size(); ++i) ranking.push_back({asked[i], std::max(scores[i], 0.0)});
-  std::stable_sort(
-      ranking.begin(), ranking.end(),
-      [](const RankedPassage& a, const RankedPassage& b) { return a.score > b.score; });
+  SortBestFirst(ranking);
   candidates.ranking = std::move(ranking);
   return {};
 }
@@ -131,14 +139,47 @@ Result<Candidates> CandidatesFrom(PassageStore& store, std::string_view question
   ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
   Candidates candidates;
   candidates.question = std::string(question);
+  std::vector<size_t> with_vectors;
+  std::vector<double> cosines;
   for (FoundPassage& f : found) {
-    candidates.ranking.push_back({candidates.passages.size(), f.score});
-    f.passage.document = candidates.passages.size();
+    const size_t i = candidates.passages.size();
+    if (f.score > 0) candidates.ranking.push_back({i, f.score});
+    if (f.cosine) {
+      with_vectors.push_back(i);
+      cosines.push_back(*f.cosine);
+    }
+    f.passage.document = i;
     candidates.passages.push_back(std::move(f.passage));
   }
   candidates.words = ReadTerms(reader, candidates.passages).words;
-  RETURN_IF_ERROR(AskModels(question, models, candidates));
+  PassageModels others = models;
+  if (!cosines.empty()) {
+    FuseCosines(with_vectors, cosines, candidates);
+    others.similarity = nullptr;
+  }
+  RETURN_IF_ERROR(AskModels(question, others, candidates));
   return candidates;
+}
+
+Result<std::vector<FoundPassage>> FindInStore(PassageStore& store, std::string_view question,
+                                              size_t most) {
+  const size_t depth = std::max(most, kFusedDepth);
+  ASSIGN_OR_RETURN(auto found, store.Search(question, depth));
+  std::vector<RankedPassage> rankings[2];  // by words, by vectors
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (found[i].score > 0) rankings[0].push_back({i, found[i].score});
+    if (found[i].cosine) rankings[1].push_back({i, *found[i].cosine});
+  }
+  SortBestFirst(rankings[1]);
+  rankings[1].resize(std::min(rankings[1].size(), depth));
+  const bool fused = !rankings[1].empty();
+  std::vector<FoundPassage> best;
+  for (const RankedPassage& r : fused ? FuseRanks(rankings) : rankings[0]) {
+    if (best.size() == most) break;
+    best.push_back(std::move(found[r.passage]));
+    best.back().score = r.score;
+  }
+  return best;
 }
 
 }  // namespace millrace

@@ -42,8 +42,14 @@ inline constexpr size_t kMostRelevant = 20;  // and `relevance`, the best so far
 // Long documents are cut (CutIntoPassages); `document` of a passage is the index of its document.
 Result<Candidates> CandidatesOf(std::string_view question, std::span<const Passage> documents,
                                 size_t chunk_tokens, const PassageModels& models = {});
-// The best `most` passages of the store; `document` counts them.
+// The best `most` passages of the store by words and, where its vectors are searched, by them,
+// whose cosines then stand for `models.similarity`; `document` counts them.
 Result<Candidates> CandidatesFrom(PassageStore& store, std::string_view question, size_t most,
                                   const PassageModels& models = {});
+
+// What a search of the store answers, best first, at most `most`: by BM25; where vectors are
+// searched, by both rankings, fused, with the fused ranks as scores.
+Result<std::vector<FoundPassage>> FindInStore(PassageStore& store, std::string_view question,
+                                              size_t most);
 
 }  // namespace millrace

@@ -19,7 +19,11 @@ std::string_view TakeDigits(std::string_view& text) {
 }  // namespace
 
 std::string NumberedLine(size_t number, std::string_view title, std::string_view text) {
-  std::string line = "[" + std::to_string(number) + "] ";
+  return "[" + std::to_string(number) + "] " + TitledText(title, text);
+}
+
+std::string TitledText(std::string_view title, std::string_view text) {
+  std::string line;
   if (!title.empty()) line.append(title).append(": ");
   return line.append(text);
 }

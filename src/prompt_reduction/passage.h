@@ -19,6 +19,9 @@ struct Passage {
 // (models/corpus.py), and a common one. Passages stand on lines of their own, numbered from 1.
 std::string NumberedLine(size_t number, std::string_view title, std::string_view text);
 
+// "Title: text", or the text alone: what models are asked about.
+std::string TitledText(std::string_view title, std::string_view text);
+
 // "a9" before "a10" before "b": numbers by value, the rest by bytes.
 bool NaturallyLess(std::string_view a, std::string_view b);
 

@@ -3,37 +3,21 @@
 #include <algorithm>
 #include <filesystem>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
-#include "prompt_reduction/ranking.h"
 #include "prompt_reduction/search_terms.h"
+#include "prompt_reduction/sentence_chunks.h"
 #include "prompt_reduction/sqlite.h"
 #include "prompt_reduction/store_schema.h"
+#include "prompt_reduction/store_search.h"
+#include "prompt_reduction/store_vectors.h"
 #include "prompt_reduction/store_writer.h"
 
 namespace millrace {
 namespace {
 
-constexpr size_t kMostFound = 200;
-constexpr size_t kMostQuestionWords = 64;     // of a longer question the rarest
-constexpr int64_t kCandidateBudget = 20'000;  // passages that SQLite may score for a question
 constexpr int64_t kCacheKibibytes = 64 << 10;
-
-struct QuestionWord {
-  uint64_t hash = 0;
-  std::string source;  // as the question has it: FTS5 finds the stem itself
-  int64_t holders = 0;
-};
-
-// "a" OR "b": a word holds no quotes, as they separate words.
-std::string MatchOf(std::span<const QuestionWord> words) {
-  std::string match;
-  for (const QuestionWord& word : words) {
-    match += (match.empty() ? "\"" : " OR \"") + word.source + "\"";
-  }
-  return match;
-}
+constexpr size_t kTextsAtOnce = 64;  // that a model is asked for
 
 Status CheckDocument(const StoredDocument& document) {
   if (document.id.empty() || document.id.size() > kMaxStoredId) {
@@ -52,10 +36,12 @@ Status CheckDocument(const StoredDocument& document) {
 struct PassageStore::Impl {
   SqliteDatabase database;
   TermReader reader;
+  std::optional<StoredModel> stored = {};
+  const VectorModel* model = nullptr;  // only where it is `stored`
 
-  Result<std::vector<QuestionWord>> ReadWords(std::string_view question);
-  Result<CorpusCounts> CountsFor(std::span<const QuestionWord> words);
-  Result<std::vector<Passage>> Candidates(std::span<const QuestionWord> words);
+  size_t packed_width() const { return stored ? PackedWidth(stored->width) : 0; }
+  Result<std::vector<uint16_t>> MakeVectors(std::span<const StoredDocument> documents,
+                                            std::span<const std::vector<TextSpan>> passages);
 };
 
 PassageStore::PassageStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -63,14 +49,37 @@ PassageStore::PassageStore(PassageStore&&) noexcept = default;
 PassageStore& PassageStore::operator=(PassageStore&&) noexcept = default;
 PassageStore::~PassageStore() = default;
 
-Result<PassageStore> PassageStore::Create(const std::string& path) {
+const std::string& PassageStore::vector_model() const {
+  static const std::string none;
+  return impl_->stored ? impl_->stored->name : none;
+}
+
+Status PassageStore::UseModel(const VectorModel& model) {
+  if (!impl_->stored) return {};
+  RETURN_IF_ERROR(CheckSameModel(*impl_->stored, model));
+  impl_->model = &model;
+  return {};
+}
+
+Result<PassageStore> PassageStore::Create(const std::string& path, const VectorModel* model) {
   std::error_code code;
   if (std::filesystem::exists(path, code)) return Error{path + " exists already"};
   ASSIGN_OR_RETURN(SqliteDatabase database,
                    SqliteDatabase::Open(path, SqliteDatabase::Access::kCreate, kStorePatience));
+  // Of a vector's size there should be several in a page.
+  if (model != nullptr) RETURN_IF_ERROR(database.Execute("PRAGMA page_size = 16384"));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode = WAL"));
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database));
   RETURN_IF_ERROR(database.Execute(kStoreSchema));
-  return Open(path, Access::kWrite);
+  if (model != nullptr) {
+    RETURN_IF_ERROR(MakeVectorTables(database, *model));
+    const std::string version = std::to_string(kVectorStoreVersion);
+    RETURN_IF_ERROR(database.Execute(("UPDATE totals SET version = " + version).c_str()));
+  }
+  RETURN_IF_ERROR(transaction.Commit());
+  ASSIGN_OR_RETURN(PassageStore store, Open(path, Access::kWrite));
+  if (model != nullptr) RETURN_IF_ERROR(store.UseModel(*model));
+  return store;
 }
 
 Result<PassageStore> PassageStore::Open(const std::string& path, Access access,
@@ -92,9 +101,11 @@ Result<PassageStore> PassageStore::Open(const std::string& path, Access access,
   Result<bool> row = version.ok() ? version->Step() : Result<bool>(version.error());
   if (!row.ok() && row.error().kind == ErrorKind::kExhausted) return row.error();
   if (!row.ok() || !*row) return Error{path + " is no store of passages"};
-  if (version->Int(0) != kStoreVersion) {
+  const bool has_vectors = version->Int(0) == kVectorStoreVersion;
+  if (version->Int(0) != kStoreVersion && !has_vectors) {
     return Error{path + " is a store of version " + version->Text(0) + ", but this program reads " +
-                     std::to_string(kStoreVersion) + ": make it again with `millrace index create`",
+                     std::to_string(kStoreVersion) + " and " + std::to_string(kVectorStoreVersion) +
+                     ": make it again with `millrace index create`",
                  ErrorKind::kUnsupported};
   }
   version->Reset();
@@ -102,7 +113,11 @@ Result<PassageStore> PassageStore::Open(const std::string& path, Access access,
       ("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -" + std::to_string(kCacheKibibytes))
           .c_str()));
   ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
-  return PassageStore(std::unique_ptr<Impl>(new Impl{std::move(database), std::move(reader)}));
+  std::unique_ptr<Impl> impl(new Impl{std::move(database), std::move(reader)});
+  if (has_vectors) {
+    ASSIGN_OR_RETURN(impl->stored, ReadStoredModel(impl->database));
+  }
+  return PassageStore(std::move(impl));
 }
 
 // Leaving the write-ahead log needs the file for itself, and takes away the files beside it.
@@ -123,14 +138,56 @@ Status PassageStore::Remove(const std::string& path, std::chrono::milliseconds p
 }
 
 Status PassageStore::Add(std::span<const StoredDocument> documents) {
-  for (const StoredDocument& document : documents) RETURN_IF_ERROR(CheckDocument(document));
-  ASSIGN_OR_RETURN(StoreWriter writer, StoreWriter::Begin(impl_->database, impl_->reader));
-  for (const StoredDocument& document : documents) RETURN_IF_ERROR(writer.Insert(document));
+  std::vector<std::vector<TextSpan>> passages;  // of each
+  for (const StoredDocument& document : documents) {
+    RETURN_IF_ERROR(CheckDocument(document));
+    passages.push_back(CutIntoPassages(document.text));
+  }
+  ASSIGN_OR_RETURN(const auto made, impl_->MakeVectors(documents, passages));
+  std::span<const uint16_t> vectors = made;
+  ASSIGN_OR_RETURN(StoreWriter writer,
+                   StoreWriter::Begin(impl_->database, impl_->reader, impl_->packed_width()));
+  for (size_t i = 0; i < documents.size(); ++i) {
+    RETURN_IF_ERROR(writer.Insert(documents[i], passages[i], vectors));
+  }
   return writer.Commit();
 }
 
+// Of all passages, one after the other; none where the store holds none.
+Result<std::vector<uint16_t>> PassageStore::Impl::MakeVectors(
+    std::span<const StoredDocument> documents, std::span<const std::vector<TextSpan>> passages) {
+  std::vector<uint16_t> packed;
+  if (!stored) return packed;
+  if (model == nullptr) {
+    return Error{"holds vectors of the embedding model '" + stored->name +
+                     "', without which nothing can be added: name it with --embedding-model",
+                 ErrorKind::kUnsupported};
+  }
+  std::vector<std::string> texts;
+  const auto embed = [&]() -> Status {
+    if (texts.empty()) return {};
+    ASSIGN_OR_RETURN(const auto vectors, EmbedTexts(*model, texts));
+    const auto width = static_cast<size_t>(model->width);
+    for (size_t i = 0; i < texts.size(); ++i)
+      PackVector(std::span(vectors).subspan(i * width, width), packed);
+    texts.clear();
+    return {};
+  };
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const std::string_view text = documents[i].text;
+    for (const TextSpan& span : passages[i]) {
+      const std::string_view passage = text.substr(span.begin, span.end - span.begin);
+      texts.push_back(TitledText(documents[i].title, passage));
+      if (texts.size() == kTextsAtOnce) RETURN_IF_ERROR(embed());
+    }
+  }
+  RETURN_IF_ERROR(embed());
+  return packed;
+}
+
 Result<bool> PassageStore::Delete(std::string_view id) {
-  ASSIGN_OR_RETURN(StoreWriter writer, StoreWriter::Begin(impl_->database, impl_->reader));
+  ASSIGN_OR_RETURN(StoreWriter writer,
+                   StoreWriter::Begin(impl_->database, impl_->reader, impl_->packed_width()));
   ASSIGN_OR_RETURN(const bool there, writer.Remove(id));
   RETURN_IF_ERROR(writer.Commit());
   return there;
@@ -205,85 +262,25 @@ Status PassageStore::Verify() {
   if (!counted || counts.Int(0) != 1) {
     return Error{"The store's counts are not those of its passages", ErrorKind::kIo};
   }
+  if (impl_->stored) return VerifyVectors(impl_->database, *impl_->stored);
   return {};
-}
-
-// The question's words that the store has, the rarest first.
-Result<std::vector<QuestionWord>> PassageStore::Impl::ReadWords(std::string_view question) {
-  std::unordered_map<std::string, QuestionWord> words;
-  reader.ReadWithSource(question, [&](std::string_view term, std::string_view source) {
-    words.try_emplace(std::string(term), QuestionWord{HashOfTerm(term), std::string(source)});
-  });
-  ASSIGN_OR_RETURN(SqliteStatement holders,
-                   database.Prepare("SELECT passages FROM terms WHERE term = ?"));
-  std::vector<QuestionWord> found;
-  for (auto& [term, word] : words) {
-    ASSIGN_OR_RETURN(const bool row, holders.Bind(1, term).Step());
-    word.holders = row ? holders.Int(0) : 0;
-    holders.Reset();
-    if (word.holders > 0) found.push_back(std::move(word));
-  }
-  std::sort(found.begin(), found.end(), [](const QuestionWord& a, const QuestionWord& b) {
-    return a.holders != b.holders ? a.holders < b.holders : a.hash < b.hash;
-  });
-  if (found.size() > kMostQuestionWords) found.resize(kMostQuestionWords);
-  return found;
-}
-
-// The store's counts, for words in the order of their hashes.
-Result<CorpusCounts> PassageStore::Impl::CountsFor(std::span<const QuestionWord> words) {
-  ASSIGN_OR_RETURN(SqliteStatement totals, database.Prepare("SELECT passages, words FROM totals"));
-  ASSIGN_OR_RETURN(const bool row, totals.Step());
-  if (!row) return Error{"The store has lost its totals", ErrorKind::kIo};
-  CorpusCounts counts;
-  counts.passages = static_cast<double>(totals.Int(0));
-  counts.mean_length = static_cast<double>(totals.Int(1)) / std::max(counts.passages, 1.0);
-  for (const QuestionWord& word : words) {
-    counts.holders.push_back(static_cast<double>(word.holders));
-  }
-  return counts;
-}
-
-// The best of those passages that have one of the rare words.
-Result<std::vector<Passage>> PassageStore::Impl::Candidates(std::span<const QuestionWord> words) {
-  size_t rare = 1;
-  int64_t to_score = words[0].holders;
-  while (rare < words.size() && to_score + words[rare].holders <= kCandidateBudget) {
-    to_score += words[rare++].holders;
-  }
-  ASSIGN_OR_RETURN(SqliteStatement find,
-                   database.Prepare("SELECT d.name, d.title, p.text, p.begin FROM (SELECT rowid "
-                                    "FROM words WHERE words MATCH ?1 ORDER BY rank LIMIT ?2) AS w "
-                                    "JOIN passages AS p ON p.id = w.rowid "
-                                    "JOIN documents AS d ON d.id = p.document"));
-  const std::string match = MatchOf(words.first(rare));
-  find.Bind(1, match).Bind(2, static_cast<int64_t>(kMostFound));
-  std::vector<Passage> passages;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, find.Step());
-    if (!row) return passages;
-    passages.push_back({.id = find.Text(0),
-                        .title = find.Text(1),
-                        .text = find.Text(2),
-                        .begin = static_cast<size_t>(find.Int(3))});
-  }
 }
 
 Result<std::vector<FoundPassage>> PassageStore::Search(std::string_view question, size_t most) {
   std::vector<FoundPassage> found;
-  ASSIGN_OR_RETURN(std::vector<QuestionWord> words, impl_->ReadWords(question));
-  if (words.empty() || most == 0) return found;
-  ASSIGN_OR_RETURN(std::vector<Passage> passages, impl_->Candidates(words));
-  std::sort(words.begin(), words.end(),
-            [](const QuestionWord& a, const QuestionWord& b) { return a.hash < b.hash; });
-  ASSIGN_OR_RETURN(const CorpusCounts counts, impl_->CountsFor(words));
-  std::vector<uint64_t> hashes;
-  for (const QuestionWord& word : words) hashes.push_back(word.hash);
-  const auto ranking = RankByBm25(hashes, ReadTerms(impl_->reader, passages), &counts);
-  for (const RankedPassage& ranked : ranking) {
-    if (found.size() == most) break;
-    found.push_back({std::move(passages[ranked.passage]), ranked.score});
+  most = std::min(most, kMostFound);
+  if (most == 0) return found;
+  std::vector<float> vector;
+  if (impl_->model !=
+      nullptr) {  // first: it may wait, and who reads holds up who deletes the store
+    const std::string text(question);
+    ASSIGN_OR_RETURN(vector, EmbedTexts(*impl_->model, {&text, 1}));
   }
+  // Words and vectors as they are at one time.
+  ASSIGN_OR_RETURN(const auto reading, SqliteTransaction::BeginReading(impl_->database));
+  ASSIGN_OR_RETURN(auto rows, SearchWords(impl_->database, impl_->reader, question, most));
+  if (!vector.empty()) RETURN_IF_ERROR(SearchVectors(impl_->database, vector, most, rows));
+  for (FoundRow& row : rows) found.push_back(std::move(row.found));
   return found;
 }
 

@@ -41,6 +41,13 @@ SqliteStatement& SqliteStatement::Bind(int place, int64_t number) {
   return *this;
 }
 
+SqliteStatement& SqliteStatement::Bind(int place, std::span<const std::byte> blob) {
+  // A null pointer would be NULL.
+  const void* bytes = blob.empty() ? static_cast<const void*>("") : blob.data();
+  sqlite3_bind_blob64(statement_.get(), place, bytes, blob.size(), SQLITE_STATIC);
+  return *this;
+}
+
 Result<bool> SqliteStatement::Step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
@@ -69,6 +76,13 @@ std::string SqliteStatement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
   const auto bytes = static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column));
   return text == nullptr ? std::string() : std::string(text, bytes);
+}
+
+std::span<const std::byte> SqliteStatement::Blob(int column) const {
+  const void* bytes = sqlite3_column_blob(statement_.get(), column);
+  if (bytes == nullptr) return {};
+  return {static_cast<const std::byte*>(bytes),
+          static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
 Result<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Access access,
@@ -108,6 +122,11 @@ Result<SqliteStatement> SqliteDatabase::Prepare(const char* sql) {
 
 Result<SqliteTransaction> SqliteTransaction::Begin(SqliteDatabase& database) {
   RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
+  return SqliteTransaction(database);
+}
+
+Result<SqliteTransaction> SqliteTransaction::BeginReading(SqliteDatabase& database) {
+  RETURN_IF_ERROR(database.Execute("BEGIN"));
   return SqliteTransaction(database);
 }
 

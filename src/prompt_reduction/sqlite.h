@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,13 +19,15 @@ struct SqliteCloser {
   void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 };
 
-// A prepared statement. Texts that are bound must live until Reset or the next Step's end.
+// A prepared statement. Texts and blobs that are bound must live until Reset or the next Step's
+// end.
 class SqliteStatement {
  public:
   explicit SqliteStatement(sqlite3_stmt* statement) : statement_(statement) {}
 
   SqliteStatement& Bind(int place, std::string_view text);  // places count from 1
   SqliteStatement& Bind(int place, int64_t number);
+  SqliteStatement& Bind(int place, std::span<const std::byte> blob);
   // Whether there is a row.
   Result<bool> Step();
   // Runs to the end, whatever rows there are, and resets.
@@ -32,6 +35,7 @@ class SqliteStatement {
   void Reset();
   int64_t Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
   std::string Text(int column) const;
+  std::span<const std::byte> Blob(int column) const;  // until the next Step or Reset
 
  private:
   std::unique_ptr<sqlite3_stmt, SqliteCloser> statement_;
@@ -62,6 +66,8 @@ class SqliteDatabase {
 class SqliteTransaction {
  public:
   static Result<SqliteTransaction> Begin(SqliteDatabase& database);
+  // Only to read: all statements see the database as it is at the first.
+  static Result<SqliteTransaction> BeginReading(SqliteDatabase& database);
   SqliteTransaction(SqliteTransaction&& other) noexcept : database_(other.database_) {
     other.database_ = nullptr;
   }

@@ -6,11 +6,12 @@
 namespace millrace {
 
 inline constexpr int64_t kStoreVersion = 2;
+// With the tables of store_vectors.h, which a program that does not know them must not forget.
+inline constexpr int64_t kVectorStoreVersion = 3;
 
 // `words` keeps no texts of its own: it reads them through the view. `terms` and `totals` are what
 // BM25 needs and FTS5 would have to count: how many passages have a word, and all passages' words.
 inline constexpr char kStoreSchema[] = R"(
-BEGIN;
 CREATE TABLE totals (version INTEGER, passages INTEGER, words INTEGER);
 INSERT INTO totals VALUES (2, 0, 0);
 CREATE TABLE documents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
@@ -24,7 +25,6 @@ CREATE TABLE terms (term TEXT PRIMARY KEY, passages INTEGER NOT NULL) WITHOUT RO
 CREATE VIRTUAL TABLE words USING fts5 (title, text, content = 'texts', content_rowid = 'id',
                                        tokenize = 'millrace');
 INSERT INTO words (words, rank) VALUES ('rank', 'bm25(2.0, 1.0)');
-COMMIT;
 )";
 
 }  // namespace millrace

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "prompt_reduction/sentence_chunks.h"
-
 namespace millrace {
 namespace {
 
@@ -19,6 +17,8 @@ enum StatementName {
   kDropDocument,
   kAddTerm,
   kAddTotals,
+  kAddVector,  // from here on only where there are vectors
+  kDropVectors,
   kStatementCount
 };
 constexpr const char* kSources[kStatementCount] = {
@@ -32,21 +32,25 @@ constexpr const char* kSources[kStatementCount] = {
     "DELETE FROM passages WHERE document = ?", "DELETE FROM documents WHERE id = ?",
     ("INSERT INTO terms (term, passages) VALUES (?1, ?2) "
      "ON CONFLICT DO UPDATE SET passages = passages + ?2"),
-    "UPDATE totals SET passages = passages + ?, words = words + ?"};
+    "UPDATE totals SET passages = passages + ?, words = words + ?",
+    "INSERT INTO vectors (id, vector) VALUES (?, ?)",
+    "DELETE FROM vectors WHERE id IN (SELECT id FROM passages WHERE document = ?)"};
 
 }  // namespace
 
-Result<StoreWriter> StoreWriter::Begin(SqliteDatabase& database, TermReader& reader) {
+Result<StoreWriter> StoreWriter::Begin(SqliteDatabase& database, TermReader& reader,
+                                       size_t packed_width) {
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database));
-  StoreWriter writer(database, reader, std::move(transaction));
-  for (const char* source : kSources) {
-    ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(source));
+  StoreWriter writer(database, reader, std::move(transaction), packed_width);
+  for (int i = 0; i < (packed_width > 0 ? kStatementCount : kAddVector); ++i) {
+    ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(kSources[i]));
     writer.statements_.push_back(std::move(statement));
   }
   return writer;
 }
 
-Status StoreWriter::Insert(const StoredDocument& document) {
+Status StoreWriter::Insert(const StoredDocument& document, std::span<const TextSpan> passages,
+                           std::span<const uint16_t>& vectors) {
   const Result<bool> replaced = Remove(document.id);
   if (!replaced.ok()) return replaced.error();
   RETURN_IF_ERROR(statements_[kAddDocument]
@@ -56,27 +60,30 @@ Status StoreWriter::Insert(const StoredDocument& document) {
                       .Run());
   const int64_t row = database_->last_row();
   const std::string_view text = document.text;
-  for (const TextSpan& span : CutIntoPassages(text)) {
-    RETURN_IF_ERROR(
-        InsertPassage(row, {.id = document.id,
-                            .title = document.title,
-                            .text = std::string(text.substr(span.begin, span.end - span.begin)),
-                            .begin = span.begin}));
+  for (const TextSpan& span : passages) {
+    const Passage passage = {.id = document.id,
+                             .title = document.title,
+                             .text = std::string(text.substr(span.begin, span.end - span.begin)),
+                             .begin = span.begin};
+    RETURN_IF_ERROR(InsertPassage(row, passage, vectors.first(packed_width_)));
+    vectors = vectors.subspan(packed_width_);
   }
   return {};
 }
 
-Status StoreWriter::InsertPassage(int64_t document, const Passage& passage) {
+Status StoreWriter::InsertPassage(int64_t document, const Passage& passage,
+                                  std::span<const uint16_t> vector) {
   RETURN_IF_ERROR(statements_[kAddPassage]
                       .Bind(1, document)
                       .Bind(2, static_cast<int64_t>(passage.begin))
                       .Bind(3, passage.text)
                       .Run());
-  RETURN_IF_ERROR(statements_[kAddWords]
-                      .Bind(1, database_->last_row())
-                      .Bind(2, passage.title)
-                      .Bind(3, passage.text)
-                      .Run());
+  const int64_t id = database_->last_row();
+  if (packed_width_ > 0) {
+    RETURN_IF_ERROR(statements_[kAddVector].Bind(1, id).Bind(2, std::as_bytes(vector)).Run());
+  }
+  RETURN_IF_ERROR(
+      statements_[kAddWords].Bind(1, id).Bind(2, passage.title).Bind(3, passage.text).Run());
   Count(passage, 1);
   return {};
 }
@@ -102,6 +109,7 @@ Result<bool> StoreWriter::Remove(std::string_view id) {
     Count(passage, -1);
   }
   passages.Reset();
+  if (packed_width_ > 0) RETURN_IF_ERROR(statements_[kDropVectors].Bind(1, document).Run());
   RETURN_IF_ERROR(statements_[kDropPassages].Bind(1, document).Run());
   RETURN_IF_ERROR(statements_[kDropDocument].Bind(1, document).Run());
   return true;

@@ -5,31 +5,18 @@
 #include <utility>
 #include <vector>
 
+#include "embedding/vector_model.h"
+
 namespace millrace::server_internal {
 namespace {
-
-std::string TitledText(const Passage& passage) {
-  return passage.title.empty() ? passage.text : passage.title + ": " + passage.text;
-}
-
-// Ends with the model's own last token ([SEP], or the end of text), as a whole text does.
-EmbeddingText CutToFit(const EmbeddingModel& model, EmbeddingText text) {
-  const auto most = static_cast<size_t>(model.max_tokens());
-  if (text.tokens.size() > most) {
-    const TokenId last = text.tokens.back();
-    text.tokens.resize(most);
-    text.tokens.back() = last;
-  }
-  return text;
-}
 
 // Vectors are of length 1.
 Result<std::vector<double>> Cosines(EmbeddingService& service, std::string_view question,
                                     std::span<const Passage> passages) {
   const EmbeddingModel& model = service.model();
-  std::vector<EmbeddingText> texts = {CutToFit(model, model.Encode(question))};
+  std::vector<EmbeddingText> texts = {EncodeToFit(model, question)};
   for (const Passage& passage : passages)
-    texts.push_back(CutToFit(model, model.Encode(TitledText(passage))));
+    texts.push_back(EncodeToFit(model, TitledText(passage.title, passage.text)));
   ASSIGN_OR_RETURN(const std::vector<float> vectors, service.Compute(std::move(texts), "passage"));
   const auto width = static_cast<size_t>(model.width());
   std::vector<double> cosines;
@@ -46,7 +33,8 @@ Result<std::vector<double>> Relevances(EmbeddingService& service, std::string_vi
   const EmbeddingModel& model = service.model();
   std::vector<EmbeddingText> pairs;
   for (const Passage& passage : passages)
-    pairs.push_back(CutToFit(model, model.EncodePair(question, TitledText(passage))));
+    pairs.push_back(
+        CutToFit(model, model.EncodePair(question, TitledText(passage.title, passage.text))));
   ASSIGN_OR_RETURN(const std::vector<float> scores, service.Compute(std::move(pairs), "passage"));
   std::vector<double> relevances;
   for (const float score : scores) relevances.push_back(1 / (1 + std::exp(-double{score})));

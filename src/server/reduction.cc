@@ -14,26 +14,26 @@ namespace {
 
 // The best passages of the store that the request names, judged by the store's own ranking. The
 // client is told the store's name, not its file; a worker waits for its lock only for a short time.
-ApiResult<ReducedPrompt> ReduceNamedStore(const ServerConfig& server, const ChatRequest& chat,
+ApiResult<ReducedPrompt> ReduceNamedStore(const ContextPointer& context, const ChatRequest& chat,
                                           const ReductionConfig& config, const TokenCounter& count,
                                           const ReductionHelpers& helpers) {
-  auto named = FindStore(server, chat.store);
+  auto named = FindStore(context->shared().config, chat.store);
   if (auto* error = std::get_if<ApiError>(&named)) {
     error->param = "millrace.store";
     return *error;
   }
-  auto store = PassageStore::Open(std::get<NamedStore>(named).file, PassageStore::Access::kRead,
-                                  kStoreLockPatience);
-  if (!store.ok()) return StoreError(store.error(), chat.store);
-  auto reduced = ReduceFromStore(*store, chat.question, config, count, helpers);
+  auto opened = OpenStore(context, std::get<NamedStore>(named), PassageStore::Access::kRead);
+  if (auto* error = std::get_if<ApiError>(&opened)) return *error;
+  auto reduced =
+      ReduceFromStore(std::get<OpenedStore>(opened).store, chat.question, config, count, helpers);
   if (!reduced.ok()) return StoreError(reduced.error(), chat.store);
   return std::move(*reduced);
 }
 
-ApiResult<ReducedPrompt> Choose(const ServerConfig& server, const ChatRequest& chat,
+ApiResult<ReducedPrompt> Choose(const ContextPointer& context, const ChatRequest& chat,
                                 const ReductionConfig& config, const TokenCounter& count,
                                 const ReductionHelpers& helpers) {
-  if (!chat.store.empty()) return ReduceNamedStore(server, chat, config, count, helpers);
+  if (!chat.store.empty()) return ReduceNamedStore(context, chat, config, count, helpers);
   auto reduced = ReducePrompt(chat.question, chat.documents, config, count, helpers);
   if (!reduced.ok()) return ToApiError(reduced.error());
   return std::move(*reduced);
@@ -52,20 +52,21 @@ int64_t RoomForPassages(const Shared& shared, const ChatRequest& chat, const Tok
 
 // Where the chosen passages may not fit the context (a token has a byte at least), chooses again
 // within what does. Without reduction nothing is dropped: a prompt that is too long is refused.
-ApiResult<ReducedPrompt> ChooseWithinContext(const Shared& shared, const ChatRequest& chat,
+ApiResult<ReducedPrompt> ChooseWithinContext(const ContextPointer& context, const ChatRequest& chat,
                                              ReductionConfig config, const TokenCounter& count,
                                              const ReductionHelpers& helpers) {
-  auto chosen = Choose(shared.config, chat, config, count, helpers);
+  const Shared& shared = context->shared();
+  auto chosen = Choose(context, chat, config, count, helpers);
   const auto* reduced = std::get_if<ReducedPrompt>(&chosen);
   if (reduced == nullptr || config.mode == ReductionMode::kOff) return chosen;
-  const int64_t context = shared.model.engine->config().context_length;
+  const int64_t context_length = shared.model.engine->config().context_length;
   const auto most_rest = static_cast<int64_t>(chat.template_json.size()) +
-                         chat.options.max_tokens.value_or(static_cast<int32_t>(context / 8));
-  if (reduced->tokens_after + most_rest <= context - context / 8) return chosen;
+                         chat.options.max_tokens.value_or(static_cast<int32_t>(context_length / 8));
+  if (reduced->tokens_after + most_rest <= context_length - context_length / 8) return chosen;
   const int64_t room = RoomForPassages(shared, chat, count);
   if (reduced->tokens_after <= room) return chosen;
   config.token_budget = std::min(config.token_budget.value_or(room), room);
-  return Choose(shared.config, chat, config, count, helpers);
+  return Choose(context, chat, config, count, helpers);
 }
 
 }  // namespace
@@ -86,7 +87,7 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   helpers.reuse = &context->reuse();
   // As prefix caches are: one per key and salt.
   helpers.reuse_root = HashOfTerm(context->key()) ^ Mix64(HashOfTerm(chat.options.cache_salt));
-  auto chosen = ChooseWithinContext(shared, chat, config, count, helpers);
+  auto chosen = ChooseWithinContext(context, chat, config, count, helpers);
   if (const auto* error = std::get_if<ApiError>(&chosen)) return *error;
   auto& reduced = std::get<ReducedPrompt>(chosen);
   auto with = ChatWithPassages(chat.template_json, reduced.kept, shared.model.passage_place);

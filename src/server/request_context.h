@@ -14,6 +14,7 @@
 #include "http/responder.h"
 #include "openai_api/api_error.h"
 #include "prompt_reduction/reuse_order.h"
+#include "prompt_reduction/vector_model.h"
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
@@ -39,7 +40,8 @@ struct Shared {
   TimePoint started = clock.Now();
   int64_t started_unix = 0;
   std::atomic<bool> ready{false};
-  std::atomic<int> generations{0};  // under way
+  std::atomic<int> generations{0};     // under way
+  std::optional<VectorModel> vectors;  // the embedding model's, for stores; set by Start
   KeyLoad load;
   Metrics metrics;
   RequestNames names;

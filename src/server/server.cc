@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "embedding/vector_model.h"
 #include "http/router.h"
 #include "openai_api/openapi.h"
 #include "server/dashboard.h"
@@ -14,6 +15,7 @@
 #include "server/embedding_routes.h"
 #include "server/live_feed.h"
 #include "server/request_context.h"
+#include "server/store_access.h"
 #include "server/store_routes.h"
 #include "server/text_endpoints.h"
 #include "server/worker_pool.h"
@@ -278,6 +280,10 @@ Status Server::Start(Exposure exposure) {
                  " would let anybody who can reach this machine use it: give an API key with "
                  "--api-key, or say --insecure."};
   }
+  if (const SideModel& embedding = impl_->shared->model.embedding; embedding.service != nullptr) {
+    ASSIGN_OR_RETURN(impl_->shared->vectors, MakeVectorModel(*embedding.service, embedding.id));
+  }
+  RETURN_IF_ERROR(CheckGivenStores(*impl_->shared));
   RETURN_IF_ERROR(impl_->http->Start());
   impl_->shared->ready = true;
   return {};

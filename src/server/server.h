@@ -155,7 +155,7 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Refuses an address that others can reach without keys, unless `exposure` says that this is
-  // wanted.
+  // wanted, and a given store whose vectors are not the embedding model's.
   enum class Exposure { kNeedsKeys, kInsecure };
   Status Start(Exposure exposure = Exposure::kNeedsKeys);
   uint16_t port() const;

@@ -1,6 +1,7 @@
 #include "server/store_access.h"
 
 #include <filesystem>
+#include <utility>
 
 #include "openai_api/store_json.h"
 
@@ -68,6 +69,41 @@ ApiError StoreError(const Error& error, std::string_view store) {
       return HttpApiError(400, "The store '" + name +
                                    "' cannot be used: it is no store of this program's version.");
   }
+}
+
+ApiError AddingError(const Error& error, std::string_view name) {
+  if (error.kind != ErrorKind::kUnsupported) return StoreError(error, name);
+  return HttpApiError(400, "The store '" + std::string(name) + "' " + error.message + ".");
+}
+
+ApiResult<OpenedStore> OpenStore(const ContextPointer& context, const NamedStore& named,
+                                 PassageStore::Access access) {
+  auto store = PassageStore::Open(named.file, access, kStoreLockPatience);
+  if (!store.ok()) return StoreError(store.error(), named.name);
+  OpenedStore opened = {nullptr, std::move(*store)};
+  const auto& vectors = context->shared().vectors;
+  if (!vectors) return opened;
+  opened.model = std::make_unique<VectorModel>(*vectors);
+  opened.model->embed =
+      [context, &vectors](std::span<const std::string> texts) -> Result<std::vector<float>> {
+    if (context->responder().disconnected()) {
+      return Error{"the client has gone", ErrorKind::kExhausted};
+    }
+    return vectors->embed(texts);
+  };
+  const Status used = opened.store.UseModel(*opened.model);
+  if (!used.ok()) return AddingError(used.error(), named.name);
+  return opened;
+}
+
+Status CheckGivenStores(const Shared& shared) {
+  if (!shared.vectors) return {};
+  for (const auto& [name, file] : shared.config.stores) {
+    ASSIGN_OR_RETURN(PassageStore store, PassageStore::Open(file, PassageStore::Access::kRead));
+    const Status used = store.UseModel(*shared.vectors);
+    if (!used.ok()) return Error{"--store " + name + ": " + file + " " + used.error().message};
+  }
+  return {};
 }
 
 }  // namespace millrace::server_internal

@@ -4,13 +4,14 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "openai_api/api_error.h"
 #include "prompt_reduction/passage_store.h"
-#include "server/server.h"
+#include "server/request_context.h"
 
 namespace millrace::server_internal {
 
@@ -35,5 +36,22 @@ std::optional<ApiError> RefuseChange(const NamedStore& store);
 // Names the store, never its file: 503 `store_busy` where another process holds it, 500 where it
 // cannot be read, 400 where what was to be added is at fault or it is no store.
 ApiError StoreError(const Error& error, std::string_view name);
+
+// What adding documents failed with: as StoreError, but where the embedding model is at fault it
+// says so.
+ApiError AddingError(const Error& error, std::string_view name);
+
+// An open store that uses the server's embedding model, where both are there. Its vectors are made
+// for one request: when that client has gone, no more are.
+struct OpenedStore {
+  std::unique_ptr<VectorModel> model;  // before the store, which refers to it
+  PassageStore store;
+};
+// Waits for kStoreLockPatience. A 400 where the store's vectors are another model's.
+ApiResult<OpenedStore> OpenStore(const ContextPointer& context, const NamedStore& named,
+                                 PassageStore::Access access);
+
+// That the stores of --store can be used with the embedding model.
+Status CheckGivenStores(const Shared& shared);
 
 }  // namespace millrace::server_internal

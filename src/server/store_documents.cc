@@ -19,27 +19,27 @@ constexpr size_t kListedFiles = 20;  // as OpenAI's
 constexpr size_t kMostListedFiles = 100;
 
 // Opens the store, or refuses.
-std::optional<PassageStore> OpenOrRefuse(const ContextPointer& context, const NamedStore& named,
-                                         DocumentAccess access) {
+std::optional<OpenedStore> OpenOrRefuse(const ContextPointer& context, const NamedStore& named,
+                                        DocumentAccess access) {
   if (access == DocumentAccess::kWrite) {
     if (const auto refused = RefuseChange(named)) {
       context->Refuse(*refused);
       return std::nullopt;
     }
   }
-  auto store = PassageStore::Open(named.file, access, kStoreLockPatience);
-  if (store.ok()) return std::move(*store);
-  context->Refuse(StoreError(store.error(), named.name));
+  auto opened = OpenStore(context, named, access);
+  if (auto* open = std::get_if<OpenedStore>(&opened)) return std::move(*open);
+  context->Refuse(std::get<ApiError>(opened));
   return std::nullopt;
 }
 
 // Whether the documents are in; else it has refused.
 bool AddOrRefuse(const ContextPointer& context, const NamedStore& named,
                  std::span<const StoredDocument> documents) {
-  auto store = OpenOrRefuse(context, named, DocumentAccess::kWrite);
-  if (!store) return false;
-  const Status added = store->Add(documents);
-  if (!added.ok()) context->Refuse(StoreError(added.error(), named.name));
+  auto open = OpenOrRefuse(context, named, DocumentAccess::kWrite);
+  if (!open) return false;
+  const Status added = open->store.Add(documents);
+  if (!added.ok()) context->Refuse(AddingError(added.error(), named.name));
   return added.ok();
 }
 
@@ -60,11 +60,11 @@ void AddFile(const ContextPointer& context, const HttpRequest& request, const Na
   const auto parsed = ParseStoreFile(request.body, context->shared().config.unknown_fields);
   if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
   const auto& document = std::get<StoredDocument>(parsed);
-  auto store = OpenOrRefuse(context, named, DocumentAccess::kWrite);
-  if (!store) return;
-  const Status added = store->Add({&document, 1});
-  if (!added.ok()) return context->Refuse(StoreError(added.error(), named.name));
-  const auto entry = store->Find(document.id);
+  auto open = OpenOrRefuse(context, named, DocumentAccess::kWrite);
+  if (!open) return;
+  const Status added = open->store.Add({&document, 1});
+  if (!added.ok()) return context->Refuse(AddingError(added.error(), named.name));
+  const auto entry = open->store.Find(document.id);
   if (!entry.ok()) return context->Refuse(StoreError(entry.error(), named.name));
   if (!*entry) return RefuseUnknown(context, named, document.id);  // another has deleted it
   context->Reply(JsonResponse(200, StoreFileJson(named.name, **entry)));
@@ -106,9 +106,9 @@ void ListFiles(const ContextPointer& context, const HttpRequest& request, const 
     error.param = "limit";
     return context->Refuse(error);
   }
-  auto store = OpenOrRefuse(context, named, DocumentAccess::kRead);
-  if (!store) return;
-  auto entries = store->List(QueryText(request.query, "after"), limit + 1);
+  auto open = OpenOrRefuse(context, named, DocumentAccess::kRead);
+  if (!open) return;
+  auto entries = open->store.List(QueryText(request.query, "after"), limit + 1);
   if (!entries.ok()) return context->Refuse(StoreError(entries.error(), named.name));
   const bool more = entries->size() > limit;
   if (more) entries->pop_back();
@@ -116,25 +116,25 @@ void ListFiles(const ContextPointer& context, const HttpRequest& request, const 
 }
 
 void ReadOneFile(const ContextPointer& context, const NamedStore& named, std::string_view id) {
-  auto store = OpenOrRefuse(context, named, DocumentAccess::kRead);
-  if (!store) return;
+  auto open = OpenOrRefuse(context, named, DocumentAccess::kRead);
+  if (!open) return;
   constexpr std::string_view kContent = "/content";
   const bool content = id.ends_with(kContent) && id.size() > kContent.size();
   if (content) id.remove_suffix(kContent.size());
-  const auto entry = store->Find(id);
+  const auto entry = open->store.Find(id);
   if (!entry.ok()) return context->Refuse(StoreError(entry.error(), named.name));
   if (!*entry) return RefuseUnknown(context, named, id);
   if (!content) return context->Reply(JsonResponse(200, StoreFileJson(named.name, **entry)));
-  const auto passages = store->PassagesOf(id);
+  const auto passages = open->store.PassagesOf(id);
   if (!passages.ok()) return context->Refuse(StoreError(passages.error(), named.name));
   context->Reply(JsonResponse(200, StoreFileContentJson(*passages)));
 }
 
 void DeleteDocument(const ContextPointer& context, const NamedStore& named, std::string_view id,
                     std::string_view object) {
-  auto store = OpenOrRefuse(context, named, DocumentAccess::kWrite);
-  if (!store) return;
-  const Result<bool> there = store->Delete(id);
+  auto open = OpenOrRefuse(context, named, DocumentAccess::kWrite);
+  if (!open) return;
+  const Result<bool> there = open->store.Delete(id);
   if (!there.ok()) return context->Refuse(StoreError(there.error(), named.name));
   if (!*there) return RefuseUnknown(context, named, id);
   context->Reply(JsonResponse(200, DeletedJson(id, object)));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "openai_api/store_json.h"
+#include "prompt_reduction/candidates.h"
 #include "prompt_reduction/passage_store.h"
 #include "server/store_access.h"
 #include "server/store_documents.h"
@@ -36,6 +37,7 @@ StoreEntry ReadEntry(const NamedStore& named) {
   const auto counts = store.ok() ? store->Counts() : Result<StoreCounts>(store.error());
   if (counts.ok()) {
     entry.counts = *counts;
+    entry.vector_model = store->vector_model();
   } else {
     entry.problem = StoreError(counts.error(), named.name).message;
   }
@@ -46,9 +48,9 @@ namespace {
 
 // Made whole under another name first: nobody sees half a store, and of two processes that create
 // the same one, one fails.
-Status CreateWhole(const std::string& file, const std::string& passing) {
+Status CreateWhole(const std::string& file, const std::string& passing, const VectorModel* model) {
   Status made;
-  if (const auto store = PassageStore::Create(passing); !store.ok()) made = store.error();
+  if (const auto store = PassageStore::Create(passing, model); !store.ok()) made = store.error();
   const int failure = made.ok() && ::link(passing.c_str(), file.c_str()) != 0 ? errno : 0;
   for (const char* end : {"", "-wal", "-shm"}) ::unlink((passing + end).c_str());
   if (!made.ok()) return Error{made.error().message, ErrorKind::kIo};
@@ -62,9 +64,9 @@ void SearchStore(const ContextPointer& context, const HttpRequest& request,
   const auto parsed = ParseStoreSearch(request.body, context->shared().config.unknown_fields);
   if (const auto* error = std::get_if<ApiError>(&parsed)) return context->Refuse(*error);
   const auto& search = std::get<StoreSearch>(parsed);
-  auto store = PassageStore::Open(named.file, StoreAccess::kRead, kStoreLockPatience);
-  if (!store.ok()) return context->Refuse(StoreError(store.error(), named.name));
-  const auto found = store->Search(search.question, search.most);
+  auto opened = OpenStore(context, named, StoreAccess::kRead);
+  if (const auto* error = std::get_if<ApiError>(&opened)) return context->Refuse(*error);
+  const auto found = FindInStore(std::get<OpenedStore>(opened).store, search.question, search.most);
   if (!found.ok()) return context->Refuse(StoreError(found.error(), named.name));
   context->Reply(JsonResponse(200, StoreSearchJson(search.question, *found)));
 }
@@ -110,7 +112,8 @@ void HandleCreateStore(const ContextPointer& context, const HttpRequest& request
   }
   const auto passing = std::filesystem::path(config.store_folder) /
                        fmt::format(".{}-{}-{}.new", name, ::getpid(), context->id());
-  const Status made = CreateWhole(named.file, passing.string());
+  const auto& vectors = context->shared().vectors;
+  const Status made = CreateWhole(named.file, passing.string(), vectors ? &*vectors : nullptr);
   if (!made.ok()) {
     if (made.error().kind == ErrorKind::kInvalidArgument) return exists();
     return context->Refuse(HttpApiError(

@@ -2,7 +2,8 @@
 // those in its folder (ServerConfig::store_folder), in OpenAI's shapes. Internal to server/.
 //
 // Requests read all of them, and change only those in the folder, which are the server's own: a
-// file that --store names belongs to whoever runs `millrace index`. Every key may do it to every
+// file that --store names belongs to whoever runs `millrace index`. Where the server has an
+// embedding model, what is made here holds vectors. Every key may do it to every
 // store. A store is opened for each request, so that several processes may share a folder; where
 // another writes to one, a change is refused with 503 after kStoreLockPatience.
 #pragma once

@@ -4,9 +4,12 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
+#include "embedding/embedding_test_util.h"
+#include "embedding/vector_model.h"
 #include "prompt_reduction/passage_store.h"
 #include "server/server_test_util.h"
 
@@ -63,7 +66,15 @@ class StoreServerTest : public ServerTest {
     return {{"file_id", id}, {"text", text}, {"title", id}};
   }
 
+  void LoadEmbedding(const TinyEncoderSpec& spec = {}) {
+    embedding_model_ = LoadTestModel(spec);
+    embedding_ = std::make_unique<EmbeddingService>(std::move(embedding_model_.model));
+    embedding_side_ = {"tiny-embed", embedding_.get()};
+  }
+
   std::filesystem::path folder_;
+  TestModel embedding_model_;
+  std::unique_ptr<EmbeddingService> embedding_;
 };
 
 TEST_F(StoreServerTest, AStoreIsMadeFilledSearchedAndDeleted) {
@@ -108,6 +119,82 @@ TEST_F(StoreServerTest, AStoreIsMadeFilledSearchedAndDeleted) {
   Get("/cities", 404);
   Delete("/cities", 404);
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+// The texts share no word with the question; the order is that of the cosines of /v1/embeddings.
+TEST_F(StoreServerTest, WithAnEmbeddingModelVectorsAreMadeAndSearched) {
+  LoadEmbedding();
+  StartWithFolder();
+  const std::string texts[] = {"the mill race", "water, a wheel.", "how well", "x, y, z."};
+  EXPECT_EQ(Do("", {{"name", "v"}})["millrace"]["embedding_model"], "tiny-embed");
+  for (size_t i = 0; i < 4; ++i) {
+    Do("/v/files", {{"file_id", std::to_string(i)}, {"text", texts[i]}});
+  }
+  const json vectors = json::parse(
+      Post("/v1/embeddings", {{"input", {texts[0], texts[1], texts[2], texts[3], "grain"}}}).body);
+  std::vector<std::pair<double, std::string>> nearest;
+  for (size_t i = 0; i < 4; ++i) {
+    const auto a = vectors["data"][i]["embedding"].get<std::vector<double>>();
+    const auto b = vectors["data"][4]["embedding"].get<std::vector<double>>();
+    double cosine = 0;
+    for (size_t j = 0; j < a.size(); ++j) cosine += a[j] * b[j];
+    nearest.emplace_back(-cosine, std::to_string(i));
+  }
+  std::sort(nearest.begin(), nearest.end());
+  const json found = Do("/v/search", {{"query", "grain"}})["data"];
+  ASSERT_EQ(found.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(found[i]["file_id"], nearest[i].second) << i;
+    EXPECT_NEAR(found[i]["score"].get<double>(), 1.0 / (61 + static_cast<double>(i)), 1e-12);
+  }
+  json request = Chat(4);
+  request["messages"] = json::array({Message("user", "grain")});
+  request["millrace"] = {{"store", "v"}, {"reduce", "top:1"}};
+  const json told = Good(Post(kChatPath, request))["usage"]["millrace"]["reduction"];
+  ASSERT_EQ(told["kept"].size(), 1u);
+  EXPECT_EQ(told["kept"][0]["id"], nearest[0].second);
+  Delete("/v/files/" + nearest[0].second);
+  EXPECT_EQ(Do("/v/search", {{"query", "grain"}})["data"][0]["file_id"], nearest[1].second);
+}
+
+TEST_F(StoreServerTest, AStoreOfAnotherModelIsRefused) {
+  LoadEmbedding();
+  const std::string file = (folder_ / "v.db").string();
+  {
+    TinyEncoderSpec spec;
+    spec.seed = 2;
+    TestModel other = LoadTestModel(spec);
+    EmbeddingService service(std::move(other.model));
+    const VectorModel model = MakeVectorModel(service, "other").value();
+    ASSERT_TRUE(PassageStore::Create(file, &model).ok());
+  }
+  StartWithFolder();
+  for (const json& refused : {Do("/v/search", {{"query", "x"}}, 400),
+                              Do("/v/files", File("a", "x"), 400), Get("/v/files", 400)}) {
+    EXPECT_THAT(refused["error"]["message"].get<std::string>(),
+                HasSubstr("The store 'v' holds vectors of the embedding model 'other'"));
+  }
+  json request = Chat(2);
+  request["millrace"] = {{"store", "v"}};
+  EXPECT_THAT(Good(Post(kChatPath, request), 400)["error"]["message"].get<std::string>(),
+              HasSubstr("the embedding model 'other'"));
+  EXPECT_EQ(Get("/v")["millrace"]["embedding_model"], "other");
+  // Without any model it is searched by words, but not added to.
+  TearDown();
+  std::filesystem::create_directories(folder_);
+  LoadEmbedding();
+  const VectorModel model = MakeVectorModel(*embedding_, "own").value();
+  {
+    auto store = PassageStore::Create(file, &model);
+    ASSERT_TRUE(store->Add(std::vector<StoredDocument>{{"a", "", "a word"}}).ok());
+  }
+  embedding_side_ = {};
+  StartWithFolder();
+  EXPECT_EQ(Do("/v/search", {{"query", "word"}})["data"].size(), 1u);
+  EXPECT_THAT(Do("/v/files", File("b", "x"), 400)["error"]["message"].get<std::string>(),
+              HasSubstr("'v' holds vectors of the embedding model 'own', without which nothing can "
+                        "be added"));
+  Delete("/v/files/a");
 }
 
 TEST_F(StoreServerTest, FilesAreListedReadAndDeleted) {

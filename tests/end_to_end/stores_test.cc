@@ -17,6 +17,7 @@
 
 #include "http/test_client.h"
 #include "tests/end_to_end/server_process.h"
+#include "tests/tiny_encoder.h"
 
 namespace millrace {
 namespace {
@@ -63,12 +64,21 @@ class StoresBinary : public testing::Test {
   }
   std::string Write(const std::string& name, const std::string& text) {
     const std::string path = (folder_ / name).string();
-    std::ofstream(path) << text;
+    std::ofstream(path, std::ios::binary) << text;
     return path;
   }
-  std::vector<std::string> FoundIds(const std::string& question) {
-    std::vector<std::string> ids;
-    std::istringstream lines(Run({"index", "search", store_, question, "--json"}));
+  std::string WriteEncoder(const std::string& name, uint64_t seed) {
+    TinyEncoderSpec spec;
+    spec.seed = seed;
+    const auto bytes = MakeTinyEncoder(spec);
+    return Write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  std::vector<std::string> FoundIds(const std::string& question,
+                                    const std::vector<std::string>& flags = {"--json"}) {
+    std::vector<std::string> ids, words = {"index", "search", store_, question};
+    words.insert(words.end(), flags.begin(), flags.end());
+    const std::string output = Run(words);
+    std::istringstream lines(output);
     for (std::string line; std::getline(lines, line);) ids.push_back(json::parse(line)["id"]);
     return ids;
   }
@@ -184,6 +194,65 @@ TEST_F(StoresBinary, KilledWhileItFillsLeavesAWholeStore) {
     Run({"index", "add", store_, Write("one.jsonl", ManyDocuments(1))});
   }
   EXPECT_GT(killed, 0);
+}
+
+TEST_F(StoresBinary, VectorsFindWhatNoWordDoes) {
+  const std::string model = WriteEncoder("own.gguf", 1), other = WriteEncoder("other.gguf", 2);
+  const std::string lines = Write("d.jsonl",
+                                  "{\"id\":\"same\",\"text\":\"a mill by the water\"}\n"
+                                  "{\"id\":\"far\",\"text\":\"x, y, z. q\"}\n");
+  Run({"index", "create", store_, "--embedding-model", model});
+  EXPECT_THAT(Run({"index", "add", store_, lines}, Ends::kRefuses), HasSubstr("'own'"));
+  EXPECT_THAT(Run({"index", "add", store_, lines, "--embedding-model", other}, Ends::kRefuses),
+              HasSubstr("holds vectors of the embedding model 'own'"));
+  Run({"index", "add", store_, lines, "--embedding-model", model});
+  // Not one word in common, but letter by letter nearly the same text to the model.
+  const std::vector<std::string> with_model = {"--json", "--embedding-model", model};
+  EXPECT_THAT(FoundIds("am ill byt hewa ter", with_model), testing::ElementsAre("same", "far"));
+  ServerProcess refused(MILLRACE_BINARY, {"--store", "s=" + store_, "--embedding-model", other},
+                        ServerProcess::Until::kStarted);
+  EXPECT_NE(refused.WaitForExit(), 0);
+  EXPECT_THAT(testing::PrintToString(refused.Log()),
+              HasSubstr("holds vectors of the embedding model 'own'"));
+  Run({"index", "delete", store_, "same"});
+  EXPECT_THAT(FoundIds("am ill byt hewa ter", with_model), testing::ElementsAre("far"));
+  Run({"index", "verify", store_});
+  store_ = (folder_ / "words.db").string();
+  Run({"index", "create", store_});
+  EXPECT_THAT(Run({"index", "add", store_, lines, "--embedding-model", model}, Ends::kRefuses),
+              HasSubstr("holds no vectors"));
+}
+
+TEST_F(StoresBinary, KilledWhileItFillsVectorsStayInStep) {
+  const std::string model = WriteEncoder("own.gguf", 1);
+  std::vector<std::string> add = {"index", "add", store_, "--embedding-model", model};
+  for (int file = 0; file < 300; ++file) {  // each is a transaction of 20 documents
+    std::string lines;
+    for (int i = 0; i < 20; ++i) {
+      lines += "{\"id\":\"" + std::to_string(20 * file + i) + "\",\"text\":\"a mill race\"}\n";
+    }
+    add.push_back(Write(std::to_string(file) + ".jsonl", lines));
+  }
+  int cut = 0;
+  for (int round = 0; round < 4; ++round) {
+    for (const char* end : {"", "-wal", "-shm"}) fs::remove(store_ + end);
+    Run({"index", "create", store_, "--embedding-model", model});
+    const pid_t child = Start(add, (folder_ / "killed").string());
+    while (!fs::exists(store_ + "-wal") || fs::file_size(store_ + "-wal") == 0) usleep(500);
+    usleep(static_cast<useconds_t>(round) * 60'000);
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    Run({"index", "verify", store_});
+    std::istringstream listed(Run({"index", "list", store_, "--json"}));
+    int documents = 0;
+    for (std::string line; std::getline(listed, line);) ++documents;
+    EXPECT_EQ(documents % 20, 0);
+    cut += documents < 6000 ? 1 : 0;
+    const std::vector<std::string> flags = {"--json", "--embedding-model", model};
+    Run({"index", "add", store_, add.back(), "--embedding-model", model});
+    EXPECT_EQ(FoundIds("zebra", flags).size(), 10u);
+  }
+  EXPECT_GT(cut, 0);
 }
 
 TEST_F(StoresBinary, OthersReadWhileOneWrites) {
