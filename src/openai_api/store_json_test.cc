@@ -85,7 +85,7 @@ TEST(StoreJson, SearchesHaveAQuestion) {
 }
 
 TEST(StoreJson, BrokenBytesStayValidJson) {
-  const FoundPassage found[] = {{{.id = "\xff", .title = "", .text = "a\xfe"}, 1.5}};
+  const FoundPassage found[] = {{{.id = "\xff", .title = "", .text = "a\xfe"}, 1.5, {}}};
   const json page = json::parse(StoreSearchJson("q", found));
   EXPECT_EQ(page["data"][0]["score"], 1.5);
   EXPECT_EQ(page["data"][0]["content"][0]["text"], "a\xef\xbf\xbd");
