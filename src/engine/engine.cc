@@ -230,6 +230,7 @@ bool Engine::Step() {
     s.Emit();
     const TimePoint ended = s.clock.Now();
     s.scheduler.Observe(plan, ended - begun);
+    s.progress.step_time += ended - begun;
     s.NoteStep(begun, ended);
   }
   return s.PublishStats();

@@ -53,7 +53,7 @@ struct EngineStats {
   int32_t blocks_cached = 0;  // by the prefix cache alone: given up where they are needed
   int32_t blocks_pinned = 0;
   int32_t blocks_total = 0;
-  KvUsage kv;            // fragmentation
+  KvUsage kv;  // fragmentation
   KvOverSteps kv_over_steps;
   int64_t kv_bytes = 0;  // of all blocks, the draft model's too; physical memory once written to
   bool kv_huge_pages = false;  // where the system has some
@@ -70,6 +70,8 @@ struct EngineStats {
   Duration disk_block_compute{};  // of it, the time that loading saves
   DiskTierStats disk;
   ModelStatistics model;
+  Duration step_time{};     // of all steps, without swapping
+  StepCost step_cost;       // what a step takes by its rows, as measured lately
   int32_t swap_blocks = 0;  // room for copies of preempted requests' blocks
   int32_t swap_blocks_held = 0;
   int64_t swapped_out = 0;     // blocks copied there

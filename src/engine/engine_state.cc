@@ -252,6 +252,7 @@ bool Engine::State::PublishStats() {
   }
   if (disk) progress.disk = disk->stats();
   progress.model = model->statistics();
+  progress.step_cost = scheduler.cost();
   if (swap_pool) progress.swap_blocks_held = swap_pool->held();
   const std::lock_guard lock(mutex);
   queued_requests -= std::exchange(dequeued_requests, 0);

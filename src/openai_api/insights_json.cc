@@ -44,12 +44,22 @@ InsightsTree TreeOf(const SavingsSum& s, double seconds) {
 }  // namespace
 
 std::string InsightsJson(const SavingsSum& now, double window_seconds, const SavingsSum& total,
-                         double seconds) {
+                         double seconds, std::span<const RequestTimeEstimate> estimates) {
+  InsightsTree request_time = InsightsTree::array();
+  InsightsTree missing = {"quantization: another file would have to be loaded (millrace compare)"};
+  for (const RequestTimeEstimate& e : estimates) {
+    request_time.push_back({{"name", e.name},
+                            {"switch", e.flag},
+                            {"ratio", e.ratio},
+                            {"requests", e.requests},
+                            {"by", e.by}});
+  }
+  if (estimates.empty()) missing.push_back("requests' times: nothing was served lately");
   const InsightsTree tree = {
       {"now", TreeOf(now, window_seconds)},
       {"since_start", TreeOf(total, seconds)},
-      {"not_estimated",
-       {"continuous batching", "paged KV memory", "efficient attention", "quantization"}},
+      {"request_time", std::move(request_time)},
+      {"not_estimated", std::move(missing)},
       {"note", "estimates while serving; millrace measure compares with each switched off"}};
   return tree.dump();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace millrace {
@@ -21,10 +22,20 @@ struct SavingsSum {
   double reduction_ms = 0;        // what choosing took
 };
 
+// What requests take from arrival to end, with an optimisation / without it.
+struct RequestTimeEstimate {
+  std::string name;
+  std::string flag;  // of its switch
+  double ratio = 1;
+  int64_t requests = 0;  // that it is made from
+  std::string by;
+};
+
 // {"now": {"seconds", "requests", ..., "optimisations": [{"name", "switch", "saved_ms", "ratio",
-// "by"}]}, "since_start": the same, "not_estimated": [...]}. ratio: computing time with it / the
-// estimate without it; null where nothing was computed.
+// "by"}]}, "since_start": the same, "request_time": [{"name", "switch", "ratio", "requests",
+// "by"}], "not_estimated": [...]}. ratio of the first: computing time with it / the estimate
+// without it; null where nothing was computed.
 std::string InsightsJson(const SavingsSum& now, double window_seconds, const SavingsSum& total,
-                         double seconds);
+                         double seconds, std::span<const RequestTimeEstimate> estimates);
 
 }  // namespace millrace

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "server/attention_probe.h"
+#include "server/insights_route.h"
 #include "server/query.h"
 
 namespace millrace::server_internal {
@@ -100,13 +101,9 @@ void HandleAttention(const ContextPointer& context, const HttpRequest& request) 
         ToApiError({"Somebody measures attention just now: try again when that is over.",
                     ErrorKind::kExhausted}));
   }
-  const ModelInfo& info = shared.model.engine->info();
-  const AttentionSizes sizes = {.heads = std::max(info.heads, info.kv_shape.kv_heads),
-                                .kv_heads = info.kv_shape.kv_heads,
-                                .head_dim = info.kv_shape.head_dim,
-                                .kv_type = shared.config.dashboard->kv_type,
-                                .isa = shared.config.dashboard->isa};
-  const auto measured = ProbeAttention(sizes, std::get<int32_t>(tokens));
+  const auto sizes = AttentionSizesOf(shared);
+  if (!sizes) return context->Refuse(HttpApiError(404, "This model's attention is not measured."));
+  const auto measured = ProbeAttention(*sizes, std::get<int32_t>(tokens));
   if (!measured.ok()) return context->Refuse(ToApiError(measured.error()));
   context->Reply(JsonResponse(200, AttentionJson(*measured)));
 }

@@ -76,6 +76,8 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
   }
   record_.choices = static_cast<int>(unfinished_);
   record_.stream = options_.stream;
+  const int32_t longest = shared.model.engine->config().context_length;
+  record_.max_tokens = std::clamp(options_.max_tokens.value_or(longest), 1, std::max(longest, 1));
   ++context_->generations();
 }
 

@@ -43,21 +43,31 @@ void AddTo(SavingsSum& sum, const SavingsSum& more) {
 
 }  // namespace
 
-void Insights::Add(TimePoint now, const Usage& usage) {
+void Insights::Add(TimePoint now, const Usage& usage, const ServedRequest& served) {
   std::lock_guard lock(mutex_);
   AddTo(total_, SumOf(usage));
-  recent_.push_back({now, SumOf(usage)});
+  recent_.push_back({now, SumOf(usage), served});
   while (recent_.size() > kMostRecent || now - recent_.front().at > kWindow) recent_.pop_front();
 }
 
-std::string Insights::Json(TimePoint now) {
+std::vector<ServedRequest> Insights::Served(TimePoint now, size_t most) const {
+  std::lock_guard lock(mutex_);
+  std::vector<ServedRequest> served;
+  for (auto r = recent_.rbegin(); r != recent_.rend() && served.size() < most; ++r) {
+    if (now - r->at <= kWindow) served.push_back(r->served);
+  }
+  std::reverse(served.begin(), served.end());
+  return served;
+}
+
+std::string Insights::Json(TimePoint now, std::span<const RequestTimeEstimate> estimates) const {
   std::lock_guard lock(mutex_);
   SavingsSum lately;
   for (const Recent& r : recent_) {
     if (now - r.at <= kWindow) AddTo(lately, r.sum);
   }
   return InsightsJson(lately, Seconds(std::min<Duration>(kWindow, now - start_)), total_,
-                      Seconds(now - start_));
+                      Seconds(now - start_), estimates);
 }
 
 }  // namespace millrace::server_internal

@@ -20,14 +20,14 @@ TEST(Insights, SumsAndRatiosByHand) {
   old.dropped_passage_tokens = 200;
   old.reduction_saved_ms = 21;
   old.reduction_ms = 1;
-  insights.Add(start + std::chrono::seconds(1), old);
+  insights.Add(start + std::chrono::seconds(1), old, {});
   Usage late = old;
   late.cached_tokens = 0;
   late.cached_saved_ms = 0;
   late.reduction_saved_ms = 0;
   late.speculation_saved_ms = -8;  // drafting cost more than it gained
-  insights.Add(start + std::chrono::seconds(90), late);
-  const auto json = nlohmann::json::parse(insights.Json(start + std::chrono::seconds(100)));
+  insights.Add(start + std::chrono::seconds(90), late, {});
+  const auto json = nlohmann::json::parse(insights.Json(start + std::chrono::seconds(100), {}));
   EXPECT_EQ(json["now"]["requests"], 1);  // the first is older than a minute
   EXPECT_EQ(json["now"]["seconds"], 60);
   EXPECT_EQ(json["now"]["optimisations"][0]["saved_ms"], 0);
@@ -43,7 +43,7 @@ TEST(Insights, SumsAndRatiosByHand) {
 
 TEST(Insights, NothingServedNothingClaimed) {
   Insights insights(TimePoint{});
-  const auto json = nlohmann::json::parse(insights.Json(TimePoint{} + std::chrono::seconds(5)));
+  const auto json = nlohmann::json::parse(insights.Json(TimePoint{} + std::chrono::seconds(5), {}));
   EXPECT_EQ(json["now"]["requests"], 0);
   EXPECT_EQ(json["now"]["seconds"], 5);
   EXPECT_TRUE(json["now"]["optimisations"][0]["ratio"].is_null());

@@ -4,6 +4,7 @@
 #include <future>
 #include <optional>
 
+#include "server/insights_route.h"
 #include "server/static_replay.h"
 
 namespace millrace::server_internal {
@@ -135,7 +136,7 @@ LiveFeed::Parts LiveFeed::Gather(FeedTopics topics, bool with_maps) {
   parts.emplace_back("now_ms",
                      fmt::format("{:.3f}", Milliseconds(shared_->clock.Now() - shared_->started)));
   parts.emplace_back("load", LoadJson(shared_->metrics.Load(shared_->model.engine->stats())));
-  parts.emplace_back("insights", shared_->insights.Json(shared_->clock.Now()));
+  parts.emplace_back("insights", CurrentInsights(*shared_));
   if (const auto& measure = shared_->config.dashboard->measure; measure.state && with_maps)
     parts.emplace_back("measure", MeasureStateJson(measure.state()));
   if (topics.steps) AddSteps(parts);

@@ -113,6 +113,18 @@ void RequestContext::Reply(HttpResponse response) {
   responder_.Send(std::move(response));
 }
 
+ServedRequest RequestContext::ServedOf(const RequestRecord& record) const {
+  const RequestRecord::GenerationPart& part = *record.generation;
+  const Usage& usage = part.usage;
+  return {.arrival_ms = Milliseconds(arrival_ - shared_->started),
+          .total_ms = record.total_ms,
+          .prompt_tokens = static_cast<int32_t>(usage.prompt_tokens),
+          .cached_tokens = static_cast<int32_t>(usage.cached_tokens),
+          .output_steps = static_cast<int32_t>(usage.completion_tokens - usage.accepted_tokens),
+          .choices = part.choices,
+          .max_tokens = part.max_tokens};
+}
+
 void RequestContext::Log(int status, EndState end,
                          std::optional<RequestRecord::GenerationPart> generation) {
   if (logged_.exchange(true)) return;
@@ -123,7 +135,7 @@ void RequestContext::Log(int status, EndState end,
   record.generation = std::move(generation);
   shared_->metrics.RequestLogged(end);
   if (record.generation && end == EndState::kCompleted)
-    shared_->insights.Add(shared_->clock.Now(), record.generation->usage);
+    shared_->insights.Add(shared_->clock.Now(), record.generation->usage, ServedOf(record));
   if (record.generation && shared_->recent.enabled()) {
     shared_->recent.Add({.id = record.id,
                          .end = std::string(NameOf(end)),

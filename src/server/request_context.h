@@ -15,6 +15,7 @@
 #include "openai_api/api_error.h"
 #include "prompt_reduction/reuse_order.h"
 #include "prompt_reduction/vector_model.h"
+#include "server/estimates.h"
 #include "server/insights.h"
 #include "server/key_load.h"
 #include "server/metrics.h"
@@ -49,6 +50,7 @@ struct Shared {
   std::mutex probing;  // attention is measured once at a time
   OutputGrammars grammars;
   Insights insights{started};
+  Estimates estimates;
   ReuseOrder reuse;                      // of passages in prompts
   std::weak_ptr<WorkerPool> formatters;  // set once, before the first request
 };
@@ -71,12 +73,12 @@ class RequestContext {
   RequestContext& operator=(const RequestContext&) = delete;
 
   const Shared& shared() const { return *shared_; }
+  Shared& shared() { return *shared_; }
   KeyLoad& load() { return shared_->load; }
   Metrics& metrics() { return shared_->metrics; }
   RequestNames& names() { return shared_->names; }
   std::mutex& probing() { return shared_->probing; }
   OutputGrammars& grammars() { return shared_->grammars; }
-  Insights& insights() { return shared_->insights; }
   ReuseOrder& reuse() { return shared_->reuse; }
   std::atomic<int>& generations() { return shared_->generations; }
   Duration SinceArrival() const { return shared_->clock.Now() - arrival_; }
@@ -101,6 +103,8 @@ class RequestContext {
            std::optional<RequestRecord::GenerationPart> generation = std::nullopt);
 
  private:
+  ServedRequest ServedOf(const RequestRecord& record) const;
+
   std::shared_ptr<Shared> shared_;
   Responder responder_;
   RequestRecord record_;

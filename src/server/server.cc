@@ -13,6 +13,7 @@
 #include "server/dashboard.h"
 #include "server/debug_endpoints.h"
 #include "server/embedding_routes.h"
+#include "server/insights_route.h"
 #include "server/live_feed.h"
 #include "server/request_context.h"
 #include "server/store_access.h"
@@ -105,10 +106,6 @@ void HandleMetrics(const ContextPointer& context, const HttpRequest&) {
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   response.body = context->metrics().Text(context->shared().model.engine->stats());
   context->Reply(std::move(response));
-}
-
-void HandleInsights(const ContextPointer& context, const HttpRequest&) {
-  context->Reply(JsonResponse(200, context->insights().Json(context->shared().clock.Now())));
 }
 
 void HandleVersion(const ContextPointer& context, const HttpRequest&) {

@@ -51,6 +51,7 @@ struct RequestRecord {
     bool stream = false;
     std::string finish_reasons;  // of the choices: "stop", "stop,length"; empty: none ended
     double first_token_ms = 0;   // since the request's arrival; 0: there was none
+    int32_t max_tokens = 0;      // that each choice might have had
   };
   std::optional<GenerationPart> generation;
 };

@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 
+#include "base/sanitizer_for_test.h"
 #include "http/test_client.h"
 #include "tests/scenarios/scenario.h"
 #include "tests/scenarios/socket.h"
@@ -203,7 +204,9 @@ TEST(Connections, AThousandStreamsLoseNothing) {
       "of %zu\n",
       kStreams, took, static_cast<double>(most - before) / 1024 / kStreams, Quantile(live, 0.5),
       Quantile(live, 0.99), live.size());
-  EXPECT_LT(most - before, int64_t{kStreams} * 64 * 1024);
+  if (!kUnderSanitizer) {  // the address sanitizer keeps what was freed
+    EXPECT_LT(most - before, int64_t{kStreams} * 64 * 1024);
+  }
   if (IsFull()) {
     EXPECT_LT(Quantile(live, 0.99), 50.0);
   }
