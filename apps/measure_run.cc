@@ -110,6 +110,8 @@ Result<RunRecord> RunLauncher::Run(const LabConfiguration& configuration,
   handicap.reset();
   ASSIGN_OR_RETURN(const ServerCounters counters_after, ReadCounters(server->port()));
   record.values.merge(MetricsBetween(counters, counters_after));
+  ASSIGN_OR_RETURN(const auto estimates, ReadEstimates(server->port()));
+  for (const auto& [flag, ratio] : estimates) record.values["estimated_e2e/" + flag] = ratio;
   const double cpu = server->cpu_seconds() - cpu_before;
   const RunMetrics metrics = Measure(run, targets_);
   FillRecord(run, metrics, targets_, record);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lab/live_estimates.h"
 #include "lab/report.h"
 #include "lab/report_charts.h"
 
@@ -180,17 +181,15 @@ std::string Interactions(const ReportInput& in) {
   return html + "</table>";
 }
 
-// What the server itself estimates to save (GET /v1/insights), beside what switching off shows.
+// What the server itself estimates to save (its ledgers, and GET /v1/insights), beside what
+// switching off shows.
 std::string Estimates(const ReportInput& in) {
   std::string html =
-      "<table><tr><th>optimisation</th><th>the server's estimate</th><th>measured</th></tr>";
-  for (const LabSwitch* s : in.plan.switches) {
-    const double estimate = MeanValue(in, kAllOn, fmt::format("estimated/{}", s->flag).c_str());
-    const auto d = PairedDifferences(in.result.state, in.analysis.stage, kAllOn, WithoutName(*s),
-                                     "computing_ms");
-    if (estimate <= 0 || d.empty()) continue;
-    html += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td></tr>", EscapedHtml(s->name),
-                        Percent(estimate), Percent(PairedEffect(d).ratio));
+      "<table><tr><th>optimisation</th><th>of</th><th>the server's estimate</th>"
+      "<th>measured</th></tr>";
+  for (const lab_internal::EstimateBeside& e : lab_internal::EstimatesBeside(in)) {
+    html += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+                        EscapedHtml(e.name), e.of, Percent(e.estimated), Percent(e.measured));
   }
   return html + "</table>";
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "lab/live_estimates.h"
 #include "lab/report.h"
 
 namespace millrace {
@@ -93,21 +94,10 @@ std::string ReportJson(const ReportInput& in) {
   tree["switches"] = TreeOf(a.switches, a.confirmed);
   tree["switches_alone"] = TreeOf(a.alone, false);
   tree["candidates"] = TreeOf(a.candidates, a.confirmed);
-  ReportTree& estimates = tree["live_estimates"] = ReportTree::object();
-  for (const LabSwitch* s : in.plan.switches) {
-    double sum = 0;
-    int runs = 0;
-    for (const RunRecord& run : in.result.state.runs) {
-      const auto value = run.values.find(fmt::format("estimated/{}", s->flag));
-      if (run.stage != a.stage || run.configuration != kAllOn || value == run.values.end())
-        continue;
-      sum += value->second;
-      ++runs;
-    }
-    const auto d =
-        PairedDifferences(in.result.state, a.stage, kAllOn, WithoutName(*s), "computing_ms");
-    if (runs > 0 && !d.empty())
-      estimates[s->flag] = {{"estimated", sum / runs}, {"measured", PairedEffect(d).ratio}};
+  ReportTree& estimates = tree["live_estimates"] = ReportTree::array();
+  for (const lab_internal::EstimateBeside& e : lab_internal::EstimatesBeside(in)) {
+    estimates.push_back(
+        {{"switch", e.flag}, {"of", e.of}, {"estimated", e.estimated}, {"measured", e.measured}});
   }
   tree["handicaps"] = TreeOf(a.handicaps, a.confirmed);
   tree["recommended"] = a.recommendation.configuration;

@@ -13,6 +13,7 @@
 #include <boost/beast/http/write.hpp>
 #include <charconv>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 namespace millrace {
@@ -53,12 +54,14 @@ ServerCounters ParseCounters(std::string_view text) {
   return counters;
 }
 
-Result<ServerCounters> ReadCounters(uint16_t port) {
+namespace {
+
+Result<std::string> Get(uint16_t port, const std::string& path) {
   namespace asio = boost::asio;
   namespace http = boost::beast::http;
   asio::io_context context;
   boost::beast::tcp_stream stream(context);
-  http::request<http::empty_body> request(http::verb::get, "/metrics", 11);
+  http::request<http::empty_body> request(http::verb::get, path, 11);
   request.set(http::field::host, "127.0.0.1");
   http::response<http::string_body> response;
   boost::beast::flat_buffer buffer;
@@ -81,12 +84,37 @@ Result<ServerCounters> ReadCounters(uint16_t port) {
     http::async_read(stream, buffer, response, finished);
     ok = wait();
   }
-  if (!ok) return Error{"cannot read /metrics: " + failure.message(), ErrorKind::kInternal};
+  if (!ok) return Error{"cannot read " + path + ": " + failure.message(), ErrorKind::kInternal};
   if (response.result() != http::status::ok) {
-    return Error{fmt::format("/metrics answers with status {}", response.result_int()),
+    return Error{fmt::format("{} answers with status {}", path, response.result_int()),
                  ErrorKind::kInternal};
   }
-  return ParseCounters(response.body());
+  return std::move(response.body());
+}
+
+}  // namespace
+
+Result<ServerCounters> ReadCounters(uint16_t port) {
+  ASSIGN_OR_RETURN(const std::string text, Get(port, "/metrics"));
+  return ParseCounters(text);
+}
+
+Result<std::map<std::string, double>> ReadEstimates(uint16_t port) {
+  ASSIGN_OR_RETURN(const std::string text, Get(port, "/v1/insights"));
+  const nlohmann::json insights = nlohmann::json::parse(text, nullptr, false);
+  const auto wrong = [] {
+    return Error{"/v1/insights says something else than estimates", ErrorKind::kInternal};
+  };
+  if (!insights.is_object() || !insights.contains("request_time")) return wrong();
+  std::map<std::string, double> estimates;
+  for (const nlohmann::json& one : insights["request_time"]) {
+    if (!one.is_object() || !one.value("switch", nlohmann::json()).is_string() ||
+        !one.value("ratio", nlohmann::json()).is_number()) {
+      return wrong();
+    }
+    estimates[one["switch"]] = one["ratio"];
+  }
+  return estimates;
 }
 
 std::map<std::string, double> MetricsBetween(const ServerCounters& before,

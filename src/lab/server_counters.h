@@ -1,5 +1,5 @@
-// What a server's /metrics counts, read before and after a run: what attention did, and how KV
-// memory was filled.
+// What a server says of itself, read before and after a run: what /metrics counts (what attention
+// did, and how KV memory was filled), and what /v1/insights estimates.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,10 @@ ServerCounters ParseCounters(std::string_view text);
 
 // GET /metrics of a server on this machine. The error says what went wrong.
 Result<ServerCounters> ReadCounters(uint16_t port);
+
+// GET /v1/insights: by a switch's name, what requests take with the optimisation / without it, as
+// the server estimates. Empty where it has nothing to estimate from.
+Result<std::map<std::string, double>> ReadEstimates(uint16_t port);
 
 // Of the time between the two: "attention_seconds"; "attention_mib", intermediate results that
 // attention wrote; "kv_unused_percent" and "kv_unusable_percent": positions of held blocks that

@@ -111,10 +111,11 @@ class Replay {
     choice.decodes = true;
     if (--choice.left > 0) return;
     scheduler_.Remove(id);
-    const auto live = live_.find(choice.request);
+    const size_t index = choice.request;
+    const auto live = live_.find(index);
     choices_.erase(id);
     if (--live->second.choices > 0) return;
-    sum_ms_ += now_ms_ - live->second.began_ms;
+    sum_ms_ += now_ms_ - live->second.began_ms + requests_[index].outside_ms;
     live_.erase(live);
   }
 

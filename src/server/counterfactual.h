@@ -21,6 +21,7 @@ namespace millrace::server_internal {
 struct ServedRequest {
   double arrival_ms = 0;      // since the server's start
   double total_ms = 0;        // until its end
+  double outside_ms = 0;      // of them, those that the engine had no part in: parsing, choosing...
   int32_t prompt_tokens = 0;  // of one choice
   int32_t cached_tokens = 0;  // of them, those that were not computed
   int32_t output_steps = 0;   // of all choices: tokens, less those that came as accepted drafts
@@ -41,8 +42,9 @@ struct Without {
   double step_factor = 1;     // what a step takes more
 };
 
-// The mean of the requests' times in milliseconds. Nothing where the engine has not measured what
-// steps take, or where it would be more than kMostSteps steps.
+// The mean of the requests' times in milliseconds, what was outside the engine as it was. Nothing
+// where the engine has not measured what steps take, or where it would be more than kMostSteps
+// steps.
 inline constexpr int32_t kMostSteps = 20'000;
 std::optional<double> MeanRequestMs(std::span<const ServedRequest> requests, const ServedBy& engine,
                                     const Without& without);

@@ -42,6 +42,13 @@ TEST(Counterfactual, OneRequestByHand) {
   EXPECT_NEAR(*MeanRequestMs(requests, Engine(4), {.step_factor = 1.5}), 1.5 * (40 + 44), 1.5);
 }
 
+TEST(Counterfactual, WhatTheEngineHasNoPartInStays) {
+  std::vector requests = {Request(5, 100, 80, 5)};
+  const double before = *MeanRequestMs(requests, Engine(4), {});
+  requests[0].outside_ms = 30;
+  EXPECT_DOUBLE_EQ(*MeanRequestMs(requests, Engine(4), {}), before + 30);
+}
+
 // Alone, there is nothing to batch and nothing to waste.
 TEST(Counterfactual, ARequestAtATimeGainsNothingFromBatching) {
   std::vector<ServedRequest> requests;

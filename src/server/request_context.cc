@@ -118,6 +118,8 @@ ServedRequest RequestContext::ServedOf(const RequestRecord& record) const {
   const Usage& usage = part.usage;
   return {.arrival_ms = Milliseconds(arrival_ - shared_->started),
           .total_ms = record.total_ms,
+          .outside_ms =
+              std::max(0.0, record.total_ms - usage.queued_ms - usage.prefill_ms - usage.decode_ms),
           .prompt_tokens = static_cast<int32_t>(usage.prompt_tokens),
           .cached_tokens = static_cast<int32_t>(usage.cached_tokens),
           .output_steps = static_cast<int32_t>(usage.completion_tokens - usage.accepted_tokens),
