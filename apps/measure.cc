@@ -22,6 +22,7 @@
 namespace millrace {
 namespace {
 
+constexpr int32_t kRounds = 8;
 constexpr size_t kPilotRequests = 12;
 constexpr double kAssumedDeviation = 0.05;  // before anything has been measured
 
@@ -36,7 +37,7 @@ struct MeasureFlags {
   uint64_t clients = 4;
   bool quick = false;
   bool fresh = false;
-  int32_t rounds = 8;
+  int32_t rounds = 0;  // as many as verdicts need
   uint64_t requests_per_run = 0;
   double budget = 0;  // minutes
   int32_t max_tokens = 64;
@@ -198,7 +199,17 @@ class Measurement {
     for (const int32_t h : flags_.handicaps) plan_.handicaps.push_back(h);
     plan_.seed = flags_.workload.seed;
     plan_.screening_rounds = flags_.quick ? 5 : 2;
-    plan_.confirmation_rounds = flags_.quick ? 0 : flags_.rounds;
+    // Each switch is a test of its own, which Holm's adjustment counts; so is each candidate.
+    const int32_t needed = LeastRounds(plan_.switches.size());
+    plan_.confirmation_rounds = flags_.quick         ? 0
+                                : flags_.rounds == 0 ? std::max(kRounds, needed)
+                                                     : flags_.rounds;
+    if (!flags_.quick && plan_.confirmation_rounds < needed) {
+      notes_.push_back(
+          fmt::format("{} switches need {} rounds for a verdict: with {} the most that "
+                      "can be said of each is \"undecided\" or \"no practical effect\"",
+                      plan_.switches.size(), needed, plan_.confirmation_rounds));
+    }
     rules_.memory_limit = static_cast<int64_t>(flags_.memory_limit);
     if ((flags_.traffic.arrivals == "poisson" || flags_.traffic.arrivals == "bursty") &&
         !(flags_.traffic.rate > 0)) {
@@ -382,7 +393,9 @@ void AddMeasureVerb(CommandLine& line) {
       .Commas();
   AddTrafficFlags(verb, *flags);
   verb.Switch("--quick", flags->quick, "a first look in under 10 minutes, which ranks only");
-  verb.Option("--rounds", flags->rounds, "of the confirmation").ShowDefault().Range(4, 20);
+  verb.Option("--rounds", flags->rounds,
+              "of the confirmation (default: 8, or more where the number of switches needs more)")
+      .Range(4, 20);
   verb.Option("--budget", flags->budget,
               "minutes that the whole may take (default: 60, with --quick 8)")
       .Positive();

@@ -72,6 +72,12 @@ std::vector<double> HolmAdjusted(std::span<const double> p) {
   return adjusted;
 }
 
+int32_t LeastRounds(size_t tests) {
+  int32_t rounds = 1;
+  for (double p = static_cast<double>(tests); p > 0.05; p /= 2) ++rounds;
+  return rounds;
+}
+
 std::string_view NameOf(EffectVerdict verdict) {
   switch (verdict) {
     case EffectVerdict::kHelps:

@@ -33,6 +33,9 @@ Effect PairedEffect(std::span<const double> log_ratios);
 
 // Holm's step-down adjustment (1979) over a family of tests: each p as it counts against 0.05.
 std::vector<double> HolmAdjusted(std::span<const double> p);
+// The fewest rounds with which one of so many tests can come out at 0.05 or less: the sign-flip
+// test's least p is 2 / 2^rounds, and Holm multiplies it by the number of tests.
+int32_t LeastRounds(size_t tests);
 
 enum class EffectVerdict { kHelps, kHurts, kNoPracticalEffect, kUndecided };
 std::string_view NameOf(EffectVerdict verdict);  // "helps", "no practical effect", ...

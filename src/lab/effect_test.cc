@@ -51,6 +51,19 @@ TEST(Holm, ByHand) {
   EXPECT_EQ(HolmAdjusted(std::vector<double>{0.9, 0.8})[0], 1);
 }
 
+// 2 / 2^8 is 0.0078: six times that is 0.047, seven times 0.055.
+TEST(Holm, RoundsThatManyTestsNeed) {
+  EXPECT_EQ(LeastRounds(1), 6);
+  EXPECT_EQ(LeastRounds(6), 8);
+  EXPECT_EQ(LeastRounds(7), 9);
+  std::vector<double> clear(9);
+  for (size_t i = 0; i < clear.size(); ++i) clear[i] = -0.5 - 0.001 * static_cast<double>(i);
+  const double nine = PairedEffect(clear).p;
+  const double eight = PairedEffect(std::span(clear).first(8)).p;
+  EXPECT_LE(HolmAdjusted(std::vector<double>(7, nine))[0], 0.05);
+  EXPECT_GT(HolmAdjusted(std::vector<double>(7, eight))[0], 0.05);
+}
+
 Effect Known(double low, double high) {
   Effect e;
   e.rounds = 8;
