@@ -38,6 +38,7 @@ struct ServeFlags {
   uint16_t port = 8080;
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;
+  std::vector<std::string> allowed_hosts;
   int32_t max_connections = 4096;
   std::string api_key_file;
   bool insecure = false;
@@ -102,6 +103,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   config.http.address = flags.host;
   config.http.port = flags.port;
   config.http.allowed_origins = flags.cors_origins;
+  config.allowed_hosts = flags.allowed_hosts;
   config.http.max_connections = static_cast<size_t>(flags.max_connections);
   std::vector<ApiKey> keys;
   for (const std::string& key : flags.api_keys) keys.push_back(MakeApiKey(key));
@@ -296,6 +298,10 @@ void AddServeVerb(CommandLine& line) {
               "a web page's origin, such as https://app.example, whose scripts may use the server; "
               "* for any; repeatable")
       .Env("MILLRACE_CORS_ORIGIN");
+  verb.Option("--allowed-host", flags->allowed_hosts,
+              "a name besides this machine's own under which a server without keys may be asked, "
+              "as by a proxy; * for any; repeatable")
+      .Env("MILLRACE_ALLOWED_HOST");
   verb.Option("--max-connections", flags->max_connections,
               "open connections; past it 503 and close")
       .Env("MILLRACE_MAX_CONNECTIONS")

@@ -13,6 +13,7 @@
 #include "server/dashboard.h"
 #include "server/debug_endpoints.h"
 #include "server/embedding_routes.h"
+#include "server/host_check.h"
 #include "server/insights_route.h"
 #include "server/live_feed.h"
 #include "server/request_context.h"
@@ -154,6 +155,14 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
         error.code = "invalid_api_key";
         return context->Refuse(error);
       }
+      if (access == Access::kKeys && checks_hosts &&
+          !MayBeAskedAs(request.Header("host").value_or(""), shared->config.allowed_hosts)) {
+        return context->Refuse(HttpApiError(
+            403,
+            "Without API keys this server answers to the names of its own machine or network "
+            "only, so that web pages cannot use it under a name of theirs: start it with "
+            "--allowed-host NAME, or with API keys."));
+      }
       if (thread == Thread::kIo) return work(context, request);
       if (thread == Thread::kWorkerIfRoom) {
         const Status room = shared->model.engine->CheckRoom();
@@ -252,6 +261,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
 
   std::shared_ptr<Shared> shared;
+  const bool checks_hosts = shared->config.keys.empty() && IsLoopback(shared->config.http.address);
   std::string open_api;  // the document
   WorkerPool workers;
   std::shared_ptr<WorkerPool> formatters;  // shared with whoever posts just now

@@ -104,6 +104,8 @@ struct DashboardConfig {
 struct ServerConfig {
   HttpConfig http;
   ApiKeys keys;
+  // Names under which a server on loopback without keys may be asked (host_check.h); "*": any.
+  std::vector<std::string> allowed_hosts;
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   int workers = 2;
   size_t max_queued_work = 512;  // requests that wait for a worker; past it 503
