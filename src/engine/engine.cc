@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/cache_space.h"
 #include "engine/engine_state.h"
 
 namespace millrace {
@@ -16,7 +17,8 @@ constexpr int32_t kScoredChunk = 64;
 
 // What can be said about a request without looking at the engine's state.
 Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
-                    int32_t vocab_size) {
+                    const ModelInfo& model) {
+  const int32_t vocab_size = model.vocab_size;
   if (request.prompt.empty()) return Error{"The prompt is empty: it must hold at least one token."};
   for (TokenId token : request.prompt) {
     if (token.value < 0 || token.value >= vocab_size) {
@@ -33,6 +35,11 @@ Status CheckRequest(const Request& request, std::span<const Engine::Fork> forks,
     if (request.score_prompt && fork.sampling.top_logprobs < 0) {
       return Error{"score_prompt needs top_logprobs of at least 0."};
     }
+  }
+  const auto adapters = static_cast<int32_t>(model.adapters.size());
+  if (request.adapter && (request.adapter->value < 0 || request.adapter->value >= adapters)) {
+    return Error{fmt::format("The request asks for adapter {}, but the model has {}.",
+                             request.adapter->value, adapters)};
   }
   if (request.grammar && request.grammar->vocabulary().size() > vocab_size) {
     return Error{
@@ -59,7 +66,7 @@ Status CheckLength(size_t prompt_tokens, int32_t context_length, int32_t longest
   return {};
 }
 
-LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t vocab_size,
+LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, const ModelInfo& model,
                     Speculation default_speculation, TimePoint now) {
   const auto prompt_tokens = static_cast<int32_t>(request.prompt.size());
   LiveRequest live{
@@ -67,12 +74,15 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
       .tokens = std::move(request.prompt),
       .stop_tokens = std::move(request.stop_tokens),
       .max_length = prompt_tokens + std::min(request.max_tokens, longest - prompt_tokens),
-      .sampler = Sampler(std::move(fork.sampling), vocab_size),
+      .sampler = Sampler(std::move(fork.sampling), model.vocab_size),
       .matcher = request.grammar ? std::optional(OutputMatcher(request.grammar)) : std::nullopt,
       .sink = std::move(fork.sink),
       .forks = {},
       .prefix_cache = request.prefix_cache && !request.score_prompt,
-      .cache_space = std::move(request.cache_space),
+      .cache_space = SpaceOfBlocks(
+          request.adapter ? &model.adapters[static_cast<size_t>(request.adapter->value)] : nullptr,
+          request.cache_space),
+      .adapter = request.adapter,
       .pin = request.pin,
       .terms = {.client = std::move(request.client),
                 .priority = request.priority,
@@ -94,9 +104,9 @@ LiveRequest MakeOne(Request request, Engine::Fork fork, int32_t longest, int32_t
 
 // The first of the forks; the others are its own.
 LiveRequest MakeLive(Request&& request, std::vector<Engine::Fork>&& forks, int32_t longest,
-                     int32_t vocab_size, Speculation default_speculation, TimePoint now) {
+                     const ModelInfo& model, Speculation default_speculation, TimePoint now) {
   const auto one = [&](Engine::Fork& fork) {
-    return MakeOne(request, std::move(fork), longest, vocab_size, default_speculation, now);
+    return MakeOne(request, std::move(fork), longest, model, default_speculation, now);
   };
   LiveRequest first = one(forks[0]);
   first.queued_tokens = first.timings.prompt_tokens;
@@ -168,8 +178,8 @@ Result<RequestId> Engine::Submit(Request request, EventSink sink) {
 Result<std::vector<RequestId>> Engine::SubmitForks(Request request, std::vector<Fork> forks) {
   CHECK(!forks.empty());
   State& s = *state_;
-  const int32_t vocab_size = s.model->info().vocab_size;
-  RETURN_IF_ERROR(CheckRequest(request, forks, vocab_size));
+  const ModelInfo& model = s.model->info();
+  RETURN_IF_ERROR(CheckRequest(request, forks, model));
   if (request.speculate == Speculation::kDraft && s.speculator.active() &&
       !s.speculator.has_draft_model()) {
     return Error{
@@ -177,7 +187,7 @@ Result<std::vector<RequestId>> Engine::SubmitForks(Request request, std::vector<
         "off, lookup or suffix."};
   }
   RETURN_IF_ERROR(CheckLength(request.prompt.size(), s.config.context_length, s.longest));
-  LiveRequest live = MakeLive(std::move(request), std::move(forks), s.longest, vocab_size,
+  LiveRequest live = MakeLive(std::move(request), std::move(forks), s.longest, model,
                               s.config.speculation.mode, s.clock.Now());
   const int32_t prompt_tokens = live.timings.prompt_tokens;
   const int32_t answers = State::CountWithForks(live);

@@ -23,7 +23,8 @@ struct Totals {
 
 class RandomRun {
  public:
-  explicit RandomRun(uint64_t seed) : rng_(seed, 1), blocks_(Below(13) + 4) {
+  explicit RandomRun(uint64_t seed)
+      : rng_(seed, 1), blocks_(Below(13) + 4), adapters_(seed % 4 == 0) {
     EngineConfig config;
     config.scheduler.max_running = Below(8) + 1;
     config.scheduler.max_step_tokens = Below(3) == 0 ? Below(8) + 1 : Below(200) + 1;
@@ -42,6 +43,10 @@ class RandomRun {
       config.speculation.max_draft = kMaxDraft;
     }
     auto model = std::make_unique<FakeModel>(kTestVocab, 1 << 20, kHabit);
+    if (adapters_) {
+      model->AddAdapter("one", "one");
+      model->AddAdapter("two", "two");
+    }
     model->on_batch = [this](const Batch&) { time_.Advance(Duration(Below(1000))); };
     // The draft is the same model, so whatever it proposes is right, if what its blocks hold is.
     auto draft = std::make_unique<DraftModel>(
@@ -116,6 +121,7 @@ class RandomRun {
     }
     request.prefix_cache = Below(5) > 0;
     if (Below(4) == 0) request.cache_space = "another";
+    if (adapters_ && Below(3) == 0) request.adapter = AdapterId(Below(2));
     if (Below(4) == 0) request.pin = Below(2) == 0 ? PinAction::kPin : PinAction::kUnpin;
     if (Below(4) == 0) request.speculate = Speculation::kOff;
     request.explain = Below(2) == 0;
@@ -185,7 +191,7 @@ class RandomRun {
           timings.prompt_tokens - timings.cached_tokens + timings.output_tokens - 1;
       EXPECT_LE(timings.accepted_tokens, timings.drafted_tokens);
       if (sent.request.speculate.value_or(mode_) == Speculation::kDraft && stops.empty() &&
-          !sent.request.grammar) {
+          !sent.request.grammar && !sent.request.adapter) {
         EXPECT_EQ(timings.accepted_tokens, timings.drafted_tokens);
       }
       // Without what was drafted in vain. A draft that ends with the output may hold its last
@@ -206,6 +212,7 @@ class RandomRun {
 
   CounterRng rng_;
   int32_t blocks_;
+  bool adapters_;  // requests may be under one of two
   Speculation mode_ = Speculation::kOff;
   ManualClock time_;
   Recorder recorder_;
@@ -216,7 +223,7 @@ class RandomRun {
 
 TEST(EngineRandomTest, TokensAreThoseOfRunningAlone) {
   Totals totals;
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     RandomRun run(seed);
     run.Run();

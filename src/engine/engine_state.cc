@@ -182,7 +182,8 @@ void Engine::State::MakeBatch(const StepPlan& plan) {
         {.tokens = tokens.subspan(static_cast<size_t>(slice.first), static_cast<size_t>(rows)),
          .first_position = slice.first,
          .block_table = scheduler.BlockTable(slice.request),
-         .logit_rows = LogitRows(live.at(slice.request), slice)});
+         .logit_rows = LogitRows(live.at(slice.request), slice),
+         .adapter = live.at(slice.request).adapter});
   }
 }
 

@@ -33,7 +33,8 @@ struct LiveRequest {
   EventSink sink;
   std::vector<LiveRequest> forks;  // other answers to the prompt: they begin when it is computed
   bool prefix_cache = true;
-  std::string cache_space;
+  std::string cache_space;  // the request's and the adapter's (cache_space.h)
+  std::optional<AdapterId> adapter;
   PinAction pin = PinAction::kNone;
   Terms terms;
   bool restored = false;      // the disk tier was asked for its beginning

@@ -132,7 +132,7 @@ inline std::vector<TokenId> OutputAlone(const Request& request, float habit = 0.
   std::optional<OutputMatcher> matcher;
   if (request.grammar) matcher.emplace(request.grammar);
   while (static_cast<int32_t>(output.size()) < request.max_tokens) {
-    const auto logits = FakeModel::LogitsOf(tokens, kTestVocab, habit);
+    const auto logits = FakeModel::LogitsOf(tokens, kTestVocab, habit, request.adapter);
     const auto position = static_cast<int64_t>(tokens.size());
     const TokenId token = sampler.Sample(logits, position, AllowedBy(matcher)).token;
     sampler.Observe(token);

@@ -1,10 +1,12 @@
 // FakeModel: a Model for tests whose logits are a deterministic function of the sequence's tokens,
 // read back through its KV blocks.
 //
-// Forward writes every token's id (as value) and position (as key) into the KvStore, then hashes
+// Forward writes every token's id (as value), position and adapter (as key) into the KvStore, then
+// hashes
 // what the block table leads to, position by position, into the logits. So a wrong block table, a
 // block given to two sequences, a stale or a lost one, a skipped or a repeated token: each gives
-// other logits than running alone does. Needs an f32 KvStore of FakeModel::Shape().
+// other logits than running alone does, and so does a block that another adapter computed. Needs an
+// f32 KvStore of FakeModel::Shape().
 //
 // A model with a habit prefers, by so much, one token that follows from the two before it: then
 // texts fall into short cycles, which drafters can foresee, and now and then out of them.
@@ -12,7 +14,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -36,6 +40,11 @@ class FakeModel : public Model {
   // Called with each batch, and with the logits that are about to be returned, to look or to spoil.
   std::function<void(const Batch&)> on_batch;
   std::function<void(std::span<float>)> on_logits;
+
+  // Sequences may choose it; they get other logits than those of other adapters or of none.
+  void AddAdapter(const std::string& name, const std::string& identity) {
+    info_.adapters.push_back({.name = name, .identity = identity});
+  }
 
   const ModelInfo& info() const override { return info_; }
 
@@ -65,10 +74,11 @@ class FakeModel : public Model {
 
   // What a row's logits are when all is well: for tests that need no engine to compare with.
   static std::vector<float> LogitsOf(std::span<const TokenId> tokens, int32_t vocab_size,
-                                     float habit = 0.0f) {
+                                     float habit = 0.0f,
+                                     std::optional<AdapterId> adapter = std::nullopt) {
     Text text;
     for (size_t i = 0; i < tokens.size(); ++i) {
-      text.Extend(static_cast<float>(tokens[i].value), static_cast<float>(i));
+      text.Extend(static_cast<float>(tokens[i].value), static_cast<float>(i), MarkOf(adapter));
     }
     std::vector<float> logits;
     for (int32_t id = 0; id < vocab_size; ++id) logits.push_back(text.Logit(id, habit));
@@ -81,8 +91,9 @@ class FakeModel : public Model {
     uint64_t hash = 0;
     int32_t last = 0, before = 0;
 
-    void Extend(float token, float position) {
+    void Extend(float token, float position, float adapter) {
       hash = Mix64(Mix64(hash ^ static_cast<uint64_t>(token)) ^ static_cast<uint64_t>(position));
+      if (adapter != 0) hash = Mix64(hash ^ static_cast<uint64_t>(adapter));
       before = std::exchange(last, static_cast<int32_t>(token));
     }
     // In [0, 8): a spread over which sampling with temperature 1 is neither greedy nor flat.
@@ -93,13 +104,17 @@ class FakeModel : public Model {
     }
   };
 
+  static float MarkOf(std::optional<AdapterId> adapter) {
+    return adapter ? static_cast<float>(adapter->value + 1) : 0.0f;
+  }
+
   static void Store(const BatchSequence& sequence, KvStore& kv) {
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
       const int32_t position = sequence.first_position + static_cast<int32_t>(i);
       const BlockId block = sequence.block_table[static_cast<size_t>(position / kBlockTokens)];
       const auto token = static_cast<float>(sequence.tokens[i].value);
       for (int32_t layer = 0; layer < Shape().layers; ++layer) {
-        const float k[2] = {static_cast<float>(position), 0.0f};
+        const float k[2] = {static_cast<float>(position), MarkOf(sequence.adapter)};
         const float v[2] = {token, static_cast<float>(layer)};
         kv.Write(layer, block, position % kBlockTokens, k, v);
       }
@@ -115,7 +130,7 @@ class FakeModel : public Model {
       const int32_t slot = position % kBlockTokens;
       const auto* keys = reinterpret_cast<const float*>(kv.Keys(kLastLayer, block, 0));
       const auto* values = reinterpret_cast<const float*>(kv.Values(kLastLayer, block, 0));
-      text.Extend(values[slot * Shape().head_dim], keys[slot]);
+      text.Extend(values[slot * Shape().head_dim], keys[slot], keys[kBlockTokens + slot]);
     }
     return text;
   }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "constrained_output/output_grammar.h"
+#include "model/model.h"
 #include "sampling/sampler.h"
 #include "speculative_decoding/speculation.h"
 
@@ -31,6 +32,9 @@ struct Request {
   // cache and nothing left in it.
   bool prefix_cache = true;
   std::string cache_space;
+  // The adapter of the model that computes it; none: the base model. Requests under different
+  // adapters share no blocks, whatever their namespace.
+  std::optional<AdapterId> adapter = {};
   PinAction pin = PinAction::kNone;
   // When its turn is (waiting_queue.h): whose it is, and how urgent among that client's.
   std::string client;

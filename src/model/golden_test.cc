@@ -30,6 +30,17 @@ std::vector<float> ReadFloats(const std::string& path) {
   return values;
 }
 
+// |found - expected| / |expected|, as vectors.
+double GoldenError(MatrixView<const float> found, const std::vector<float>& expected) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double d = static_cast<double>(found.data[i]) - expected[i];
+    difference += d * d;
+    norm += static_cast<double>(expected[i]) * expected[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
 class Golden : public testing::TestWithParam<Case> {};
 
 TEST_P(Golden, LogitsAndGreedyTokensAgree) {
@@ -55,13 +66,7 @@ TEST_P(Golden, LogitsAndGreedyTokensAgree) {
   batch.sequences.push_back({tokens, 0, table, static_cast<int32_t>(tokens.size())});
   MatrixView<const float> logits = (*model)->Forward(batch, *kv);
   ASSERT_EQ(static_cast<size_t>(logits.rows * logits.columns), expected.size());
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double d = static_cast<double>(logits.data[i]) - expected[i];
-    difference += d * d;
-    norm += static_cast<double>(expected[i]) * expected[i];
-  }
-  const double relative = std::sqrt(difference / norm);
+  const double relative = GoldenError(logits, expected);
   RecordProperty("relative_error", std::to_string(relative));
   EXPECT_LT(relative, 1e-4);
 
@@ -77,6 +82,20 @@ TEST_P(Golden, LogitsAndGreedyTokensAgree) {
     logits = (*model)->Forward(step, *kv);
   }
   EXPECT_EQ(greedy, json["greedy"].get<std::vector<int>>());
+
+  // Under a LoRA adapter of rank 6, with alpha 12 and scale 0.5.
+  const std::vector<float> adapted = ReadFloats(GoldenPath(c.architecture + ".lora.logits.f32"));
+  auto adapter = MappedGguf::Open(GoldenPath(c.architecture + ".lora.gguf"));
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  const Status added = (*model)->AddAdapter({"golden", "golden"}, adapter->file(), 0.5f);
+  ASSERT_TRUE(added.ok()) << added.error().message;
+  batch.sequences[0].adapter = AdapterId(0);
+  logits = (*model)->Forward(batch, *kv);
+  ASSERT_EQ(static_cast<size_t>(logits.rows * logits.columns), adapted.size());
+  const double relative_adapted = GoldenError(logits, adapted);
+  RecordProperty("relative_error_adapted", std::to_string(relative_adapted));
+  EXPECT_LT(relative_adapted, 1e-4);
+  EXPECT_GT(GoldenError(logits, expected), 0.3) << "the adapter should matter";
 }
 
 std::vector<Case> Cases() {

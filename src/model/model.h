@@ -2,11 +2,12 @@
 // the project (a FakeModel tests the engine; another backend comes in here).
 //
 // Invariant (bit-exactness): a row of logits depends only on the tokens of its own sequence up to
-// that row: not on the rest of the batch, on how the sequence was cut into chunks, on which blocks
-// hold it, or on the number of threads.
+// that row and on its adapter: not on the rest of the batch, on how the sequence was cut into
+// chunks, on which blocks hold it, or on the number of threads.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@
 
 namespace millrace {
 
+using AdapterId = Id<struct AdapterTag>;  // index into ModelInfo::adapters
+
 // The part of one sequence that a step computes: tokens at positions first_position, first_position
 // + 1, ... Keys and values of the positions before are in the KvStore; those of these tokens are
 // written by Forward.
@@ -25,10 +28,21 @@ struct BatchSequence {
   int32_t first_position = 0;
   std::span<const BlockId> block_table;  // covers first_position + tokens.size() positions
   int32_t logit_rows = 0;  // logits are wanted for the last `logit_rows` of the tokens
+  std::optional<AdapterId> adapter =
+      {};  // the same in all parts of a sequence; none: the base model
 };
 
 struct Batch {
   std::vector<BatchSequence> sequences;
+};
+
+// A low-rank change of the model that sequences may choose.
+struct AdapterInfo {
+  std::string name;
+  // Keys and values of sequences with different identities differ, and of equal ones do not.
+  std::string identity;
+  int64_t bytes = 0;  // as held in memory
+  int64_t rank = 0;   // the largest
 };
 
 struct ModelInfo {
@@ -45,6 +59,7 @@ struct ModelInfo {
   // not counted).
   int64_t step_weight_bytes = 0;
   int64_t layer_macs = 0;
+  std::vector<AdapterInfo> adapters;
 };
 
 // What all calls of Forward so far took. Bytes of intermediate results: attention.h.

@@ -6,6 +6,7 @@
 // threads, before the phase. A row's bits are the same either way: they depend on that row alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +18,13 @@
 #include "quantization/matmul.h"
 
 namespace millrace {
+
+// To share out a phase and to meet again costs a few microseconds, in which one thread reads some
+// 300 KiB of weights from its caches: a smaller phase is the caller's alone. Eight rows cost about
+// as much as two that come alone.
+inline bool IsWorthSharing(size_t weight_bytes, int64_t rows) {
+  return weight_bytes * static_cast<size_t>(8 + rows) / 8 >= size_t{300} << 10;
+}
 
 class PhaseInput {
  public:

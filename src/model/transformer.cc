@@ -13,13 +13,6 @@
 namespace millrace {
 namespace {
 
-// To share out a phase and to meet again costs a few microseconds, in which one thread reads some
-// 300 KiB of weights from its caches: a smaller phase is the caller's alone. Eight rows cost about
-// as much as two that come alone.
-bool IsWorthSharing(size_t weight_bytes, int64_t rows) {
-  return weight_bytes * static_cast<size_t>(8 + rows) / 8 >= size_t{300} << 10;
-}
-
 // Panels per task of a phase that reads `phase_bytes` of weights.
 int64_t TaskPanels(const WeightMatrix& w, size_t phase_bytes, int64_t rows, int threads) {
   return IsWorthSharing(phase_bytes, rows) ? PanelsPerTask(w, threads) : w.panels();
@@ -80,7 +73,8 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
       global_rope_(config_.rope, options.max_positions),
       local_rope_(config_.local_rope.value_or(config_.rope),
                   config_.local_rope ? options.max_positions : 1),
-      input_(nn_, matmul_, pool_) {
+      input_(nn_, matmul_, pool_),
+      lora_(nn_, matmul_, pool_) {
   info_.architecture = config_.architecture;
   info_.vocab_size = config_.vocab_size;
   info_.context_length = config_.context_length;
@@ -91,6 +85,13 @@ Transformer::Transformer(TransformerConfig config, TransformerWeights weights,
       info_.weight_bytes -
       (weights_.output ? static_cast<int64_t>(weights_.token_embedding.bytes()) : 0);
   info_.layer_macs = LayerMacs(weights_);
+}
+
+Status Transformer::AddAdapter(const AdapterName& name, const GgufFile& file, float scale) {
+  ASSIGN_OR_RETURN(LoraAdapter adapter, LoraAdapter::Load(file, scale, config_, weights_, pool_));
+  info_.adapters.push_back({name.name, name.identity, adapter.bytes(), adapter.rank()});
+  adapters_.push_back(std::make_unique<LoraAdapter>(std::move(adapter)));
+  return {};
 }
 
 MatrixView<const float> Transformer::Forward(const Batch& batch, KvStore& kv) {
@@ -134,12 +135,23 @@ void Transformer::PlaceRows(const Batch& batch) {
   for (const BatchSequence& s : batch.sequences) {
     const auto count = static_cast<int32_t>(s.tokens.size());
     CHECK(count > 0 && s.logit_rows >= 0 && s.logit_rows <= count);
+    const auto id = static_cast<size_t>(s.adapter.value_or(AdapterId(0)).value);
+    CHECK(!s.adapter || id < adapters_.size());
+    const LoraAdapter* adapter = s.adapter ? adapters_[id].get() : nullptr;
     attention_rows_.push_back({rows(), count, s.first_position, s.block_table});
     for (int32_t i = 0; i < count; ++i) {
       const int32_t position = s.first_position + i;
       rows_.push_back({position, s.block_table[static_cast<size_t>(position / kBlockTokens)],
-                       s.tokens[static_cast<size_t>(i)]});
+                       s.tokens[static_cast<size_t>(i)], adapter});
     }
+  }
+  GroupByAdapter();
+}
+
+void Transformer::GroupByAdapter() {
+  lora_.Clear();
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].adapter != nullptr) lora_.Use(static_cast<int64_t>(i), *rows_[i].adapter);
   }
 }
 
@@ -166,6 +178,7 @@ void Transformer::KeepRowsWithLogits(const Batch& batch) {
     first += count;
   }
   rows_.resize(static_cast<size_t>(kept));
+  GroupByAdapter();
 }
 
 void Transformer::Embed() {
@@ -173,7 +186,9 @@ void Transformer::Embed() {
   pool_.ParallelFor(x.rows, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const std::span<float> row(x.row(i), static_cast<size_t>(x.columns));
-      weights_.token_embedding.DequantizeRow(rows_[static_cast<size_t>(i)].token.value, row);
+      const Row& token = rows_[static_cast<size_t>(i)];
+      weights_.token_embedding.DequantizeRow(token.token.value, row);
+      if (token.adapter != nullptr) lora_.AddEmbedding(*token.adapter, token.token, row);
       if (config_.embedding_scale != 1.0f)
         nn_.scale(row.data(), config_.embedding_scale, x.columns);
     }
@@ -192,6 +207,7 @@ void Transformer::ProjectQueriesKeysValues(int32_t layer, KvStore& kv) {
   const bool shared = IsWorthSharing(w.q.bytes() + w.k.bytes() + w.v.bytes(), rows());
   input_.SetNormalised(residual(), w.attention_norm, config_.norm_epsilon,
                        FormsOf(w.q) | FormsOf(w.k) | FormsOf(w.v));
+  lora_.Begin(input_, {&w.q, &w.k, &w.v});
   pool_.ParallelFor(
       tasks, shared ? 1 : tasks,
       [&](int thread) -> const Activations& { return input_.For(thread); },
@@ -240,7 +256,10 @@ void Transformer::KeysAndValues(int32_t layer, const Activations& input, Heads h
 void Transformer::ProjectHeads(const WeightMatrix& w, const std::vector<float>& bias,
                                const Activations& input, Heads heads, MatrixView<float> y) {
   const int64_t first = heads.first * config_.head_dim, last = heads.last * config_.head_dim;
-  MatMulPanels(matmul_, w, input, y, first / kPanelRows, (last + kPanelRows - 1) / kPanelRows);
+  const int64_t first_panel = first / kPanelRows;
+  const int64_t last_panel = (last + kPanelRows - 1) / kPanelRows;
+  MatMulPanels(matmul_, w, input, y, first_panel, last_panel);
+  lora_.Add(w, y, first_panel, last_panel);
   for (int64_t i = 0; i < y.rows && !bias.empty(); ++i) {
     nn_.add(y.row(i) + first, bias.data() + first, last - first);
   }
@@ -281,12 +300,15 @@ void Transformer::GateAndUp(const LayerWeights& w) {
       config_.activation == FeedForwardActivation::kSilu ? nn_.silu_multiply : nn_.gelu_multiply;
   input_.SetNormalised(residual(), w.ff_norm, config_.norm_epsilon,
                        FormsOf(w.gate) | FormsOf(w.up));
+  lora_.Begin(input_, {&w.gate, &w.up});
   pool_.ParallelFor(
       w.gate.panels(), TaskPanels(w.gate, w.gate.bytes() + w.up.bytes(), rows(), pool_.threads()),
       [&](int thread) -> const Activations& { return input_.For(thread); },
       [&](const Activations& input, int64_t begin, int64_t end) {
         MatMulPanels(matmul_, w.gate, input, gate, begin, end);
         MatMulPanels(matmul_, w.up, input, up, begin, end);
+        lora_.Add(w.gate, gate, begin, end);
+        lora_.Add(w.up, up, begin, end);
         const int64_t first = begin * kPanelRows;
         const int64_t count = std::min(end * kPanelRows, gate.columns) - first;
         for (int64_t i = 0; i < gate.rows; ++i) {
@@ -344,14 +366,16 @@ void Transformer::ObserveNormalised(ProductInput input, int32_t layer,
   observer_(input, layer, normed);
 }
 
-// y = W input, with finish(first, last) for the columns of y that a task has computed.
+// y = W input, adapted, with finish(first, last) for the columns of y that a task has computed.
 template <class Finish>
 void Transformer::Multiply(const WeightMatrix& w, MatrixView<float> y, Finish finish) {
+  lora_.Begin(input_, {&w});
   pool_.ParallelFor(
       w.panels(), TaskPanels(w, w.bytes(), rows(), pool_.threads()),
       [&](int thread) -> const Activations& { return input_.For(thread); },
       [&](const Activations& input, int64_t begin, int64_t end) {
         MatMulPanels(matmul_, w, input, y, begin, end);
+        lora_.Add(w, y, begin, end);
         finish(begin * kPanelRows, std::min(end * kPanelRows, y.columns));
       });
 }

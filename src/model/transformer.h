@@ -5,7 +5,8 @@
 // The threads meet five times in a layer, at the ends of these phases: norm, Q, K, V, rope and the
 // writing of keys and values; attention; output projection and residual; norm, gate, up and
 // activation; down projection and residual. Many rows add a phase before each product
-// (phase_input.h), and norms of a sub-layer's output add one after it.
+// (phase_input.h), norms of a sub-layer's output add one after it, and rows that use an adapter add
+// one before each product that it changes (lora_products.h).
 //
 // Invariant: see Model. Every operation works row by row, and each row's arithmetic is fixed by its
 // position alone.
@@ -13,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +22,8 @@
 #include "base/clock.h"
 #include "base/thread_pool.h"
 #include "flash_attention/attention.h"
+#include "model/lora_adapter.h"
+#include "model/lora_products.h"
 #include "model/model.h"
 #include "model/phase_input.h"
 #include "model/transformer_config.h"
@@ -56,6 +60,14 @@ class Transformer : public Model {
                                                    ThreadPool& pool,
                                                    const LoadProgress& progress = {});
 
+  // Adds an adapter, which sequences choose by its place in info().adapters (AdapterId), where the
+  // identity says what keys and values made with it depend on. Not between or during Forwards of
+  // sequences that go on. Errors: those of LoraAdapter::Load; then nothing is added.
+  struct AdapterName {
+    std::string name, identity;
+  };
+  Status AddAdapter(const AdapterName& name, const GgufFile& file, float scale);
+
   MatrixView<const float> Forward(const Batch& batch, KvStore& kv) override;
   // What the logits are made from, in their place: [sum of logit_rows, E], normalised. For
   // embeddings.
@@ -78,6 +90,7 @@ class Transformer : public Model {
     int32_t position = 0;
     BlockId block;
     TokenId token;
+    const LoraAdapter* adapter = nullptr;
   };
   // Heads [first, last) of queries, or of keys and values.
   struct Heads {
@@ -87,6 +100,7 @@ class Transformer : public Model {
 
   void Layers(const Batch& batch, KvStore& kv);
   void PlaceRows(const Batch& batch);
+  void GroupByAdapter();
   void KeepRowsWithLogits(const Batch& batch);
   void Embed();
   void ProjectQueriesKeysValues(int32_t layer, KvStore& kv);
@@ -131,11 +145,13 @@ class Transformer : public Model {
   Clock clock_;
   ModelStatistics statistics_;
   ActivationObserver observer_;
+  std::vector<std::unique_ptr<const LoraAdapter>> adapters_;
 
   // The state of one Forward; buffers are reused.
   std::vector<Row> rows_;
   std::vector<AttentionRows> attention_rows_;
   PhaseInput input_;
+  LoraProducts lora_;
   AlignedBuffer<float> residual_, q_, k_, v_, attended_, projected_, gate_, up_, logits_, observed_;
 };
 

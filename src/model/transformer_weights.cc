@@ -1,6 +1,7 @@
 #include "model/transformer_weights.h"
 
 #include <string>
+#include <utility>
 
 #include "model/tensor_source.h"
 #include "model/weight_cache.h"
@@ -123,6 +124,10 @@ WeightStorage ChooseStorage(uint64_t weight_bytes, uint64_t kv_bytes, uint64_t a
 }
 
 WeightMatrix* TransformerWeights::Find(std::string_view tensor) {
+  return const_cast<WeightMatrix*>(std::as_const(*this).Find(tensor));
+}
+
+const WeightMatrix* TransformerWeights::Find(std::string_view tensor) const {
   if (tensor == "token_embd.weight") return &token_embedding;
   if (tensor == "output.weight") return output ? &*output : nullptr;
   for (size_t i = 0; i < layers.size(); ++i) {

@@ -40,7 +40,9 @@ struct TransformerWeights {
   // weights.
   std::shared_ptr<const void> backing;
   bool from_cache = false;
-  WeightMatrix* Find(std::string_view tensor);  // by the file's name; null where there is none
+  // By the file's name; null where there is none.
+  WeightMatrix* Find(std::string_view tensor);
+  const WeightMatrix* Find(std::string_view tensor) const;
   const WeightMatrix& output_matrix() const { return output ? *output : token_embedding; }
 };
 

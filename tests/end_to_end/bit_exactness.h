@@ -2,9 +2,9 @@
 // of logits compared, with ==, with what other variants computed.
 //
 // How: a Model that stands between the engine and the transformer asks for the logits of every row,
-// and files each row under the tokens of its own sequence up to that row. Whatever run computes the
-// same prefix again must produce the same bits. The file is shared by all runs of one set of
-// weights.
+// and files each row under its adapter and the tokens of its own sequence up to that row. Whatever
+// run computes the same prefix again must produce the same bits. The file is shared by all runs of
+// one set of weights.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,7 +24,8 @@ namespace millrace {
 
 using Prefix = std::vector<int32_t>;
 
-// Every row of logits ever seen, by the tokens before and at it.
+// Every row of logits ever seen, by the tokens before and at it; under an adapter, behind a number
+// of its own that is no token.
 struct LogitsFile {
   std::map<Prefix, std::vector<float>> rows;
   int64_t compared = 0;
@@ -57,6 +58,7 @@ class WitnessModel : public Model {
       // The engine's batches are pieces of the requests' own tokens, so what stands before a piece
       // is what the sequence should have in its blocks, whoever computed it.
       Prefix prefix;
+      if (s.adapter) prefix.push_back(-1 - s.adapter->value);
       for (const TokenId* token = s.tokens.data() - s.first_position; token != s.tokens.data();
            ++token) {
         prefix.push_back(token->value);
@@ -149,6 +151,13 @@ class BitExactness : public testing::TestWithParam<Weights> {
     EXPECT_TRUE(file.ok());
     auto model = Transformer::Load(*file, options, pool);
     EXPECT_TRUE(model.ok()) << model.error().message;
+    for (const std::vector<std::byte>& adapter : adapters_) {
+      const std::string name = "adapter-" + std::to_string((*model)->info().adapters.size());
+      const auto adapter_file = ParseGguf(adapter, name);
+      EXPECT_TRUE(adapter_file.ok());
+      const Status added = (*model)->AddAdapter({name, name}, *adapter_file, 1.0f);
+      EXPECT_TRUE(added.ok()) << added.error().message;
+    }
     const KvShape shape = (*model)->info().kv_shape;
     auto kv = KvStore::Create(shape, weights.kv_type, variant.blocks);
     EXPECT_TRUE(kv.ok());
@@ -183,17 +192,16 @@ class BitExactness : public testing::TestWithParam<Weights> {
         };
         forks.push_back({studied[i].sampling, keep});
         ++i;
-      } while (variant.forks && i < studied.size() && studied[i].prompt == first.prompt);
+      } while (variant.forks && i < studied.size() && studied[i].prompt == first.prompt &&
+               studied[i].adapter == first.adapter);
       const auto ids = engine.SubmitForks(first, std::move(forks));
       EXPECT_TRUE(ids.ok()) << ids.error().message;
       if (!variant.others) continue;
       for (uint32_t other = 1 + random() % 2; other > 0; --other) {
         const auto length = static_cast<int32_t>(1 + random() % 90);
-        EXPECT_TRUE(
-            engine
-                .Submit(GreedyRequest(RandomPrompt(random, length), OtherTokens(variant, random)),
-                        [](const Event&) {})
-                .ok());
+        Request request = GreedyRequest(RandomPrompt(random, length), OtherTokens(variant, random));
+        request.adapter = AnyAdapter(random);
+        EXPECT_TRUE(engine.Submit(std::move(request), [](const Event&) {}).ok());
       }
       for (uint32_t steps = random() % 3; steps > 0; --steps) engine.Step();
     }
@@ -246,6 +254,13 @@ class BitExactness : public testing::TestWithParam<Weights> {
         DraftModel{.model = std::move(*model), .kv = std::move(*kv), .context_length = 1024});
   }
 
+  // One of those there are, or none; without any, `random` is left as it is.
+  std::optional<AdapterId> AnyAdapter(std::mt19937& random) const {
+    if (adapters_.empty()) return std::nullopt;
+    const auto adapter = static_cast<int32_t>(random() % (adapters_.size() + 1));
+    return adapter == 0 ? std::nullopt : std::optional(AdapterId(adapter - 1));
+  }
+
   void SetUp() override { bytes_ = MakeTinyModel(Spec()); }
 
   static TinyModelSpec Spec() {
@@ -268,6 +283,7 @@ class BitExactness : public testing::TestWithParam<Weights> {
   }
 
   std::vector<std::byte> bytes_;
+  std::vector<std::vector<std::byte>> adapters_;  // that Run gives the model
   LogitsFile logits_;
 };
 

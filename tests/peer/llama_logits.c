@@ -1,6 +1,6 @@
 // llama.cpp's float32 logits of every position, row after row, as `millrace inspect --logits` writes ours.
 //
-// usage: llama_logits BACKEND_FOLDER MODEL OUT.f32 TOKEN,TOKEN,...
+// usage: llama_logits BACKEND_FOLDER MODEL OUT.f32 TOKEN,TOKEN,... [ADAPTER.gguf SCALE]
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ static void errors_only(enum ggml_log_level level, const char* text, void* data)
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    fprintf(stderr, "usage: llama_logits BACKEND_FOLDER MODEL OUT.f32 TOKEN,TOKEN,...\n");
+    fprintf(stderr, "usage: llama_logits BACKEND_FOLDER MODEL OUT.f32 TOKEN,TOKEN,... [ADAPTER.gguf SCALE]\n");
     return 2;
   }
   llama_log_set(errors_only, NULL);
@@ -37,6 +37,11 @@ int main(int argc, char** argv) {
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   struct llama_context* context = llama_init_from_model(model, params);
   if (context == NULL) return 1;
+  if (argc > 6) {
+    struct llama_adapter_lora* adapter = llama_adapter_lora_init(model, argv[5]);
+    float scale = strtof(argv[6], NULL);
+    if (adapter == NULL || llama_set_adapters_lora(context, &adapter, 1, &scale) != 0) return 1;
+  }
   struct llama_batch batch = llama_batch_init(count, 0, 1);
   for (int i = 0; i < count; ++i) {
     batch.token[i] = tokens[i];
