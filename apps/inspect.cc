@@ -20,6 +20,7 @@ struct InspectFlags {
   bool tensors = false;
   std::string logits_path;
   std::string tokens;
+  std::string adapter;
 };
 
 nlohmann::ordered_json Describe(const GgufFile& file) {
@@ -89,6 +90,7 @@ void AddTensorList(const GgufFile& file, nlohmann::ordered_json& out) {
 Status WriteLogits(const InspectFlags& flags) {
   ModelFlags model_flags = flags.model;
   model_flags.max_running = 1;
+  if (!flags.adapter.empty()) model_flags.adapters = {"lora=" + flags.adapter};
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(model_flags));
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
                    ParseTokenIds(flags.tokens, loaded.info.vocab_size));
@@ -113,6 +115,7 @@ Status WriteLogits(const InspectFlags& flags) {
     Batch batch;
     batch.sequences.push_back({std::span(tokens).subspan(first, count), static_cast<int32_t>(first),
                                table, static_cast<int32_t>(count)});
+    if (!flags.adapter.empty()) batch.sequences[0].adapter = AdapterId(0);
     const MatrixView<const float> logits = loaded.model->Forward(batch, kv);
     const auto values = static_cast<size_t>(logits.rows * logits.columns);
     if (std::fwrite(logits.data, sizeof(float), values, out.get()) != values) {
@@ -150,6 +153,8 @@ void AddInspectVerb(CommandLine& line) {
   verb.Option("--logits", flags->logits_path,
               "write float32 logits of every position of --tokens to this file");
   verb.Option("--tokens", flags->tokens, "token ids, such as 1,2,3");
+  verb.Option("--lora", flags->adapter, "FILE[:SCALE]: the logits under this LoRA adapter (GGUF)")
+      .Placeholder("FILE[:SCALE]");
   verb.OnParsed([flags] { return Inspect(*flags); });
 }
 

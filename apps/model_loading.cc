@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "adapter_loading.h"
 #include "base/cgroup.h"
 #include "command_line.h"
 #include "embedded_model.h"
@@ -228,6 +229,12 @@ void AddPrefixCacheFlags(Verb& verb, ModelFlags& flags) {
       .OneOf({"measured", "always"});
 }
 
+void AddAdapterFlag(Verb& verb, ModelFlags& flags) {
+  verb.Option("--lora", flags.adapters,
+              "NAME=FILE[:SCALE]: a LoRA adapter in GGUF, which requests choose by its name as "
+              "their model; repeatable");
+}
+
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags) {
   if (!flags.model.empty()) return MappedGguf::Open(flags.model);
   return MappedGguf::FromStatic(EmbeddedTarget(), "embedded demo model");
@@ -240,6 +247,11 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   ASSIGN_OR_RETURN(MappedGguf opened, OpenModelFile(flags));
   const auto mapped = std::make_shared<const MappedGguf>(std::move(opened));
   const GgufFile& file = mapped->file();
+  if (IsAdapter(file)) {
+    return Error{file.name() +
+                 ": this is an adapter, no model: give the model that it was made for, and the "
+                 "adapter with --lora"};
+  }
 
   LoadedModel loaded;
   loaded.isa = isa;
@@ -265,6 +277,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   loaded.storage = options.weights.storage;
   loaded.max_positions = options.max_positions;
   ASSIGN_OR_RETURN(loaded.model, Transformer::Load(file, options, *loaded.pool, ProgressLine()));
+  RETURN_IF_ERROR(AddAdapters(flags.adapters, *loaded.model));
   loaded.info = loaded.model->info();
   if (loaded.tokenizer->vocab_size() > loaded.info.vocab_size) {
     return Error{file.name() + ": the tokenizer has " +

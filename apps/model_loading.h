@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -49,6 +50,7 @@ struct ModelFlags {
   std::string speculate = "off";
   std::string draft;  // a GGUF file; empty: the embedded one, for the embedded model
   int32_t max_draft = 12;
+  std::vector<std::string> adapters;  // NAME=FILE[:SCALE] each
 };
 
 // Registers the flags above (and MODEL as a positional) on a verb.
@@ -62,6 +64,9 @@ void AddPrefixCacheFlags(Verb& verb, ModelFlags& flags);
 // --speculate, --draft and --max-draft, for the verbs that answer. What stands in `flags` is the
 // default: off, since what steps take is first measured for up to 0.6 s; a server sets auto.
 void AddSpeculationFlags(Verb& verb, ModelFlags& flags);
+
+// --lora, for the verbs that answer; AddAdapters (adapter_loading.h) reads it.
+void AddAdapterFlag(Verb& verb, ModelFlags& flags);
 
 // Opens the file that the flags name, or the embedded model.
 Result<MappedGguf> OpenModelFile(const ModelFlags& flags);

@@ -31,6 +31,7 @@ std::vector<Member> MembersOf(const RequestRecord& r) {
   if (!r.key.empty()) members.emplace_back("key", r.key);
   if (r.generation) {
     const RequestRecord::GenerationPart& g = *r.generation;
+    if (!g.adapter.empty()) members.emplace_back("adapter", g.adapter);
     members.insert(members.end(), {{"finish", g.finish_reasons},
                                    {"stream", g.stream},
                                    {"choices", int64_t{g.choices}},

@@ -22,6 +22,7 @@ struct RunFlags {
   std::string prompt;
   std::string tokens;
   std::string system;
+  std::string adapter;
   int32_t max_tokens = 512;
   bool ignore_eos = false;
   bool raw = false;
@@ -65,6 +66,7 @@ class Runner {
     request.prompt = std::move(prompt);
     request.sampling = flags_.sampling;
     request.max_tokens = flags_.max_tokens;
+    if (!flags_.adapter.empty()) request.adapter = AdapterId(0);
     if (!flags_.ignore_eos) {
       const auto stops = loaded_.tokenizer->end_of_generation();
       request.stop_tokens.assign(stops.begin(), stops.end());
@@ -155,6 +157,7 @@ Status Run(RunFlags& flags) {
     ASSIGN_OR_RETURN(flags.prompt, ReadStandardInput());
   }
   flags.model.max_running = 1;
+  if (!flags.adapter.empty()) flags.model.adapters = {"lora=" + flags.adapter};
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(flags.model));
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, MakeEngine(flags.model, loaded));
   Runner runner(flags, loaded, *engine);
@@ -179,6 +182,8 @@ void AddRunVerb(CommandLine& line) {
   AddModelFlags(verb, flags->model);
   AddPrefixCacheFlags(verb, flags->model);
   AddSpeculationFlags(verb, flags->model);
+  verb.Option("--lora", flags->adapter, "FILE[:SCALE]: answer under this LoRA adapter (GGUF)")
+      .Placeholder("FILE[:SCALE]");
   verb.Option("prompt", flags->prompt, "the prompt; - reads standard input; without one, a chat");
   verb.Option("--tokens", flags->tokens, "the prompt as token ids, such as 1,2,3");
   verb.Option("--system", flags->system, "a system message");

@@ -165,6 +165,26 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, LoadedSideM
   return served;
 }
 
+// Every model has a name of its own.
+Status CheckAdapterNames(const ServedModel& served) {
+  for (const AdapterInfo& adapter : served.engine->info().adapters) {
+    const auto& aliases = served.aliases;
+    if (adapter.name == served.id || adapter.name == served.embedding.id ||
+        adapter.name == served.rerank.id ||
+        std::find(aliases.begin(), aliases.end(), adapter.name) != aliases.end()) {
+      return Error{"--lora " + adapter.name + "=...: another model has that name; choose another"};
+    }
+  }
+  return {};
+}
+
+void LogAdapters(const Engine& engine) {
+  for (const AdapterInfo& adapter : engine.info().adapters) {
+    spdlog::info("adapter {}: rank {}, {:.1f} MiB, {}", adapter.name, adapter.rank,
+                 static_cast<double>(adapter.bytes) / 1048576.0, adapter.identity);
+  }
+}
+
 void LogSideModel(std::string_view route, const LoadedSideModel& side) {
   if (!side.service) return;
   const EmbeddingModel& model = side.service->model();
@@ -248,6 +268,7 @@ Status Serve(const ServeFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                    MakeEngine(flags.model, loaded, engine_config));
   ServedModel served = MakeServed(flags, loaded, side, *engine);
+  RETURN_IF_ERROR(CheckAdapterNames(served));
   const std::string id = served.id;
   Server server(std::move(config), std::move(served));
   RETURN_IF_ERROR(
@@ -256,6 +277,7 @@ Status Serve(const ServeFlags& flags) {
   spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
                engine->config().context_length);
   LogKvMemory(*engine, flags.model, loaded);
+  LogAdapters(*engine);
   LogSideModel("/v1/embeddings", side.embedding);
   LogSideModel("/v1/rerank", side.rerank);
   LogDiskTier(*engine, flags.model);
@@ -287,6 +309,7 @@ void AddServeVerb(CommandLine& line) {
   flags->model.speculate = "auto";
   AddSpeculationFlags(verb, flags->model);
   AddSideModelFlags(verb, flags->side_models);
+  AddAdapterFlag(verb, flags->model);
   verb.Option("--host", flags->host, "IP address to listen on").Env("MILLRACE_HOST").ShowDefault();
   verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();
   verb.Option("--api-key", flags->api_keys, "a key that clients must send; repeatable")

@@ -79,11 +79,13 @@ std::string DumpChunk(const ResponseHead& head, Json chunk) {
 }
 
 Json ModelObject(const ModelEntry& model) {
-  return {{"id", model.id},
-          {"object", "model"},
-          {"created", model.created},
-          {"owned_by", "millrace"},
-          {"max_model_len", model.context_length}};
+  Json object = {{"id", model.id},
+                 {"object", "model"},
+                 {"created", model.created},
+                 {"owned_by", "millrace"},
+                 {"max_model_len", model.context_length}};
+  if (!model.parent.empty()) object["parent"] = model.parent;
+  return object;
 }
 
 }  // namespace

@@ -105,6 +105,7 @@ struct ModelEntry {
   std::string id;
   int64_t created = 0;
   int32_t context_length = 0;
+  std::string parent = {};  // of an adapter: the model that it changes
 };
 std::string ModelJson(const ModelEntry& model);
 std::string ModelListJson(std::span<const ModelEntry> models);

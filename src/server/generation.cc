@@ -55,6 +55,7 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
     : context_(std::move(context)),
       ticket_(std::move(ticket)),
       options_(std::move(plan.options)),
+      adapter_(AdapterOf(context_->shared().model, options_.model)),
       prompt_tokens_(std::move(plan.prompts)),
       prompt_texts_(std::move(plan.prompt_texts)),
       format_(plan.format ? std::move(plan.format) : MakeCompletionFormat(plan.endpoint)) {
@@ -62,7 +63,11 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
   head_.endpoint = plan.endpoint;
   head_.id = fmt::format("{}{:016x}", format_->IdPrefix(), shared.config.random());
   head_.created = std::time(nullptr);
-  head_.model = shared.model.id;
+  if (adapter_) {
+    const std::vector<AdapterInfo>& adapters = shared.model.engine->info().adapters;
+    record_.adapter = adapters[static_cast<size_t>(adapter_->value)].name;
+  }
+  head_.model = adapter_ ? record_.adapter : shared.model.id;
   head_.fingerprint = "millrace-" + shared.config.version;
   head_.logprobs = options_.sampling.top_logprobs >= 0;
   head_.include_usage = options_.include_usage;
@@ -144,6 +149,7 @@ std::optional<ApiError> Generation::Submit(std::shared_ptr<const OutputGrammar> 
   }
   request.prefix_cache = options_.prefix_cache;
   request.cache_space = CacheSpace(context_->key(), options_.cache_salt);
+  request.adapter = adapter_;
   request.speculate = options_.speculate;
   request.explain = options_.explain;
   request.score_prompt = options_.echo && head_.logprobs;

@@ -83,6 +83,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const ContextPointer context_;
   std::optional<KeyLoad::Ticket> ticket_;  // given back before the answer ends
   const GenerationOptions options_;
+  const std::optional<AdapterId> adapter_;
   std::vector<std::vector<TokenId>> prompt_tokens_;  // until they are submitted, or echoed
   std::vector<std::string> prompt_texts_;
   ResponseHead head_;

@@ -4,6 +4,7 @@
 #include <future>
 #include <optional>
 
+#include "engine/cache_space.h"
 #include "server/insights_route.h"
 #include "server/static_replay.h"
 
@@ -160,12 +161,13 @@ void LiveFeed::AddKv(Parts& parts) {
   if (map) parts.emplace_back("kv", BlockRunsJson(*map, contiguous_.Update(*map)));
 }
 
-// The text of a run is told to whoever may use it: its namespace is that of the key alone.
+// The text of a run is told to whoever may use it, under any adapter: its namespace is that of the
+// key alone.
 std::string LiveFeed::PrefixesFor(const PrefixPicture& picture, const std::string& key) const {
   std::vector<ShownRun> shown;
   for (const PrefixRun& run : picture.runs) {
     ShownRun& s = shown.emplace_back(ShownRun{.run = run, .text = {}});
-    if (run.space == CacheSpace(key, ""))
+    if (RequestSpaceOf(run.space) == CacheSpace(key, ""))
       s.text = shared_->model.tokenizer->Decode(run.head, ControlTokens::kShow);
   }
   return PrefixRunsJson(shown, picture.left_out);

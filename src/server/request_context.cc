@@ -30,6 +30,24 @@ std::string CacheSpace(const std::string& key, const std::string& salt) {
   return key + '\0' + salt;
 }
 
+bool IsBaseModel(const ServedModel& model, std::string_view name) {
+  return name == model.id ||
+         std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end();
+}
+
+std::optional<AdapterId> AdapterOf(const ServedModel& model, std::string_view name) {
+  if (IsBaseModel(model, name)) return std::nullopt;
+  const std::vector<AdapterInfo>& adapters = model.engine->info().adapters;
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    const std::string_view own = adapters[i].name;
+    const bool of_base = name.size() > own.size() && name.ends_with(own) &&
+                         name[name.size() - own.size() - 1] == ':' &&
+                         IsBaseModel(model, name.substr(0, name.size() - own.size() - 1));
+    if (name == own || of_base) return AdapterId(static_cast<int32_t>(i));
+  }
+  return std::nullopt;
+}
+
 HttpResponse JsonResponse(int status, std::string body) {
   HttpResponse response;
   response.status = status;

@@ -59,6 +59,12 @@ struct Shared {
 // zero.
 std::string CacheSpace(const std::string& key, const std::string& salt);
 
+// Whether `name` is the served model's id or one of its aliases.
+bool IsBaseModel(const ServedModel& model, std::string_view name);
+// The adapter that `name` asks for: "NAME", or "MODEL:NAME" of the served model; none where the
+// base model has that name or nothing has.
+std::optional<AdapterId> AdapterOf(const ServedModel& model, std::string_view name);
+
 HttpResponse JsonResponse(int status, std::string body);
 // `retry_after`: what a 429 or 503 tells the client, in whole seconds of 1 to 600.
 HttpResponse ErrorResponse(const ApiError& error, Duration retry_after = std::chrono::seconds(1));

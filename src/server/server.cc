@@ -61,12 +61,16 @@ void HandleDetokenize(const ContextPointer& context, const HttpRequest& request)
   context->Reply(JsonResponse(200, ContentJson(tokenizer.Decode(ids, ControlTokens::kShow))));
 }
 
-// The served model, its aliases, and the models beside it.
+// The served model, its aliases and adapters, and the models beside it.
 std::vector<ModelEntry> ModelEntries(const Shared& shared) {
   const int32_t context_length = shared.model.engine->config().context_length;
   std::vector<ModelEntry> models = {{shared.model.id, shared.started_unix, context_length}};
   for (const std::string& alias : shared.model.aliases) {
     models.push_back({alias, shared.started_unix, context_length});
+  }
+  for (const AdapterInfo& adapter : shared.model.engine->info().adapters) {
+    for (const std::string& name : {adapter.name, shared.model.id + ":" + adapter.name})
+      models.push_back({name, shared.started_unix, context_length, shared.model.id});
   }
   for (const SideModel* side : {&shared.model.embedding, &shared.model.rerank}) {
     if (side->service == nullptr) continue;

@@ -50,6 +50,7 @@ struct RequestRecord {
     int choices = 1;
     bool stream = false;
     std::string finish_reasons;  // of the choices: "stop", "stop,length"; empty: none ended
+    std::string adapter;         // its name; empty: the base model answered
     double first_token_ms = 0;   // since the request's arrival; 0: there was none
     int32_t max_tokens = 0;      // that each choice might have had
   };
@@ -140,6 +141,7 @@ struct SideModel {
 struct ServedModel {
   std::string id;
   std::vector<std::string> aliases;  // further names that clients may use
+  // The engine's adapters are models, too: "NAME", and "MODEL:NAME" with the id or an alias.
   const Tokenizer* tokenizer = nullptr;
   Engine* engine = nullptr;
   // {"messages", "tools", ...} as JSON -> the prompt's text; absent when the model has no chat

@@ -45,6 +45,7 @@ class ServerTest : public testing::Test {
     auto kv = KvStore::Create(FakeModel::Shape(), KvType::kF32, 4096);
     ASSERT_TRUE(kv.ok());
     auto model = std::make_unique<FakeModel>(tokenizer_->vocab_size(), 1 << 20, habit_);
+    for (const std::string& name : adapters_) model->AddAdapter(name, name);
     model->on_batch = [step_time, row_time = row_time_](const Batch& batch) {
       size_t rows = 0;
       for (const BatchSequence& sequence : batch.sequences) rows += sequence.tokens.size();
@@ -125,6 +126,7 @@ class ServerTest : public testing::Test {
   float habit_ = 0;                        // of the model: what it says can be foreseen
   std::chrono::microseconds row_time_{0};  // beside the step's, of each token that is computed
   SideModel embedding_side_, rerank_side_;
+  std::vector<std::string> adapters_;  // names
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   std::thread engine_thread_;

@@ -103,10 +103,7 @@ std::vector<TokenId> EncodePlain(const Tokenizer& tokenizer, std::string_view te
 }
 
 std::optional<ApiError> CheckModel(const ServedModel& model, const std::string& name) {
-  if (name.empty() || name == model.id ||
-      std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end()) {
-    return std::nullopt;
-  }
+  if (name.empty() || IsBaseModel(model, name) || AdapterOf(model, name)) return std::nullopt;
   ApiError error = HttpApiError(404, "The model '" + name.substr(0, 200) +
                                          "' does not exist here; served is '" + model.id + "'.");
   error.param = "model";

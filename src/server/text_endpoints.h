@@ -18,7 +18,7 @@ void HandleResponses(const ContextPointer& context, const HttpRequest& request);
 void HandleMessages(const ContextPointer& context, const HttpRequest& request);
 void HandleCountTokens(const ContextPointer& context, const HttpRequest& request);
 
-// The served model's id or an alias; no name at all means the one model there is.
+// The served model's id, an alias or an adapter; no name at all means the one model there is.
 std::optional<ApiError> CheckModel(const ServedModel& model, const std::string& name);
 // A text that is no rendered template.
 std::vector<TokenId> EncodePlain(const Tokenizer& tokenizer, std::string_view text, bool add_bos,
