@@ -102,6 +102,37 @@ void NfaBuilder::Control(State from, State to, std::string_view text) {
   Literal(named, to, text);
 }
 
+NfaBuilder::Rule NfaBuilder::Embed(const Nfa& nfa) {
+  const auto first = static_cast<Rule>(rules_.size());
+  for (size_t i = 0; i < nfa.rules.size(); ++i) NewRule("embedded");
+  std::vector<State> state_of(nfa.states.size(), -1);
+  std::vector<int32_t> waiting;
+  const auto map_state = [&](int32_t old) {
+    if (state_of[At(old)] < 0) {
+      state_of[At(old)] = NewState();
+      waiting.push_back(old);
+    }
+    return state_of[At(old)];
+  };
+  for (size_t i = 0; i < nfa.rules.size() && within_budget_; ++i) {
+    const Rule rule = first + static_cast<Rule>(i);
+    Empty(start(rule), map_state(nfa.rules[i].start));
+    while (!waiting.empty() && within_budget_) {  // the states of one rule are of no other
+      const int32_t old = waiting.back();
+      waiting.pop_back();
+      const State from = state_of[At(old)];
+      const NfaState& state = nfa.states[At(old)];
+      if (state.accepts) Empty(from, end(rule));
+      for (const ByteEdge& edge : state.bytes) {
+        Symbols(from, map_state(edge.target), edge.low, edge.high);
+      }
+      for (const CallEdge& call : state.calls)
+        Call(from, map_state(call.target), first + call.rule);
+    }
+  }
+  return first + nfa.root;
+}
+
 void NfaBuilder::Chars(State from, State to, const CharSet& set) {
   // Sequences that go on with the same bytes share the states for them.
   struct Shared {

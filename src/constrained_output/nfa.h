@@ -74,6 +74,8 @@ class NfaBuilder {
   void Chars(State from, State to, const CharSet& set);
   // A control token by its text.
   void Control(State from, State to, std::string_view text);
+  // The rules of a built automaton, as rules of this one; its root's is returned.
+  Rule Embed(const Nfa& nfa);
 
   // The automaton of all rules that `root` needs. Errors: over budget, left recursion, no text at
   // all.

@@ -9,6 +9,7 @@
 #include "constrained_output/automaton.h"
 #include "constrained_output/gbnf.h"
 #include "constrained_output/json_schema.h"
+#include "constrained_output/pattern_compiler.h"
 #include "constrained_output/regex.h"
 
 namespace millrace {
@@ -23,10 +24,16 @@ constexpr Duration kPreparing = std::chrono::milliseconds(40);
 // An automaton that has grown past this is left to those who use it, and a new one begun.
 constexpr size_t kRoomyBytes = 64u << 20;
 
-Status CheckSize(std::string_view text) {
-  if (text.size() <= kMaxGrammarBytes) return {};
-  return Error{fmt::format("The grammar holds {} bytes, but at most {} are allowed.", text.size(),
+Status CheckSize(size_t bytes) {
+  if (bytes <= kMaxGrammarBytes) return {};
+  return Error{fmt::format("The grammar holds {} bytes, but at most {} are allowed.", bytes,
                            kMaxGrammarBytes)};
+}
+
+size_t BytesOf(const TextPattern& pattern) {
+  size_t bytes = pattern.text.size();
+  for (const TextPattern& part : pattern.parts) bytes += BytesOf(part);
+  return bytes;
 }
 
 }  // namespace
@@ -48,14 +55,14 @@ OutputGrammar::OutputGrammar(Nfa nfa, Vocabulary vocabulary)
 OutputGrammar::~OutputGrammar() = default;
 
 OutputGrammar::Compiled OutputGrammar::FromGbnf(std::string_view text, Vocabulary vocabulary) {
-  RETURN_IF_ERROR(CheckSize(text));
+  RETURN_IF_ERROR(CheckSize(text.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileGbnf(text));
   return std::shared_ptr<const OutputGrammar>(
       std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputGrammar::Compiled OutputGrammar::FromRegex(std::string_view pattern, Vocabulary vocabulary) {
-  RETURN_IF_ERROR(CheckSize(pattern));
+  RETURN_IF_ERROR(CheckSize(pattern.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileRegex(pattern));
   return std::shared_ptr<const OutputGrammar>(
       std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
@@ -63,7 +70,7 @@ OutputGrammar::Compiled OutputGrammar::FromRegex(std::string_view pattern, Vocab
 
 OutputGrammar::Compiled OutputGrammar::FromJsonSchema(std::string_view schema,
                                                       Vocabulary vocabulary) {
-  RETURN_IF_ERROR(CheckSize(schema));
+  RETURN_IF_ERROR(CheckSize(schema.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileJsonSchema(schema));
   return std::shared_ptr<const OutputGrammar>(
       std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
@@ -71,6 +78,14 @@ OutputGrammar::Compiled OutputGrammar::FromJsonSchema(std::string_view schema,
 
 OutputGrammar::Compiled OutputGrammar::FromAnyJsonObject(Vocabulary vocabulary) {
   return FromJsonSchema(R"({"type": "object"})", std::move(vocabulary));
+}
+
+OutputGrammar::Compiled OutputGrammar::FromPattern(const TextPattern& pattern,
+                                                   Vocabulary vocabulary) {
+  RETURN_IF_ERROR(CheckSize(BytesOf(pattern)));
+  ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompilePattern(pattern, *vocabulary));
+  return std::shared_ptr<const OutputGrammar>(
+      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar)

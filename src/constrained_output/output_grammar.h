@@ -15,6 +15,7 @@
 #include "base/id.h"
 #include "base/result.h"
 #include "constrained_output/output_vocabulary.h"
+#include "constrained_output/text_pattern.h"
 #include "constrained_output/token_mask.h"
 
 namespace millrace {
@@ -42,6 +43,8 @@ class OutputGrammar : public std::enable_shared_from_this<OutputGrammar> {
   static Compiled FromJsonSchema(std::string_view schema, Vocabulary vocabulary);
   // Any JSON object.
   static Compiled FromAnyJsonObject(Vocabulary vocabulary);
+  // Of all texts in the pattern together: at most kMaxGrammarBytes.
+  static Compiled FromPattern(const TextPattern& pattern, Vocabulary vocabulary);
 
   OutputGrammar(constrained_internal::Nfa nfa, Vocabulary vocabulary);
   ~OutputGrammar();

@@ -75,7 +75,8 @@ void TextStream::GoOnBehind(std::span<const TokenId> tokens) {
 
 std::string TextStream::Append(TokenId token) {
   if (stopped_) return {};
-  bytes_ += tokenizer_->DecodeNext(token, decode_state_, control_);
+  const bool shown = std::find(shown_.begin(), shown_.end(), token) != shown_.end();
+  bytes_ += tokenizer_->DecodeNext(token, decode_state_, shown ? ControlTokens::kShow : control_);
   size_t taken = 0;
   while (taken < bytes_.size() && !stopped_) {
     const Utf8Step step = DecodeUtf8(bytes_, taken);

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/id.h"
@@ -27,6 +28,8 @@ class TextStream {
 
   // Before the first Append: the stream goes on behind these tokens, of which it gives nothing.
   void GoOnBehind(std::span<const TokenId> tokens);
+  // Before the first Append: these control tokens are shown as their text, though others are not.
+  void Show(std::vector<TokenId> control_tokens) { shown_ = std::move(control_tokens); }
   // The text that became certain with this token (often empty). After stopped() it is always empty.
   std::string Append(TokenId token);
   // What was held back, once no more tokens come: incomplete characters become U+FFFD.
@@ -49,6 +52,7 @@ class TextStream {
   const Tokenizer* tokenizer_;
   std::vector<Stop> stops_;
   ControlTokens control_;
+  std::vector<TokenId> shown_;
   Tokenizer::DecodeState decode_state_;
   std::string bytes_;  // not yet whole characters
   std::string text_;   // whole characters, not yet emitted

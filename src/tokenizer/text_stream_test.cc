@@ -70,6 +70,10 @@ TEST_F(TextStreamTest, HidesOrShowsControlTokens) {
   EXPECT_EQ(hidden.Append(TokenId(264)), "");
   TextStream shown(bytes_, {}, ControlTokens::kShow);
   EXPECT_EQ(shown.Append(TokenId(264)), "<|im_end|>");
+  TextStream some(bytes_, {});
+  some.Show({TokenId(263)});
+  EXPECT_EQ(some.Append(TokenId(263)), "<|im_start|>");
+  EXPECT_EQ(some.Append(TokenId(264)), "");
   TextStream stops(bytes_, {"end"}, ControlTokens::kShow);
   EXPECT_EQ(stops.Append(TokenId(264)), "<|im_");
   EXPECT_TRUE(stops.stopped());
