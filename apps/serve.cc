@@ -1,6 +1,5 @@
 // millrace serve MODEL: the OpenAI API over HTTP, until SIGTERM or SIGINT.
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <csignal>
@@ -23,6 +22,7 @@
 #include "server/server.h"
 #include "service_manager.h"
 #include "side_models.h"
+#include "tls_flags.h"
 #include "traffic_record.h"
 #include "verbs.h"
 
@@ -34,6 +34,7 @@ constexpr size_t kTimelineSteps = 1024;
 struct ServeFlags {
   ModelFlags model;
   SideModelFlags side_models;
+  TlsFlags tls;
   std::string host = "127.0.0.1";
   uint16_t port = 8080;
   std::vector<std::string> api_keys;
@@ -52,6 +53,7 @@ struct ServeFlags {
   std::string log_level = "info";
   std::string log_format = "text";
   std::string metrics_compat = "off";
+  bool open_metrics = false;
   bool debug_endpoints = false;
   std::string dashboard = "on";
   std::string record;
@@ -102,6 +104,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   ServerConfig config;
   config.http.address = flags.host;
   config.http.port = flags.port;
+  ASSIGN_OR_RETURN(config.http.tls, TlsOf(flags.tls));
   config.http.allowed_origins = flags.cors_origins;
   config.allowed_hosts = flags.allowed_hosts;
   config.http.max_connections = static_cast<size_t>(flags.max_connections);
@@ -123,6 +126,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   config.max_tokens_per_key = flags.max_tokens_per_key;
   config.version = MILLRACE_VERSION;
   config.log = RequestLogger(LogFormatOf(flags));
+  config.open_metrics = flags.open_metrics;
   config.metric_names = flags.metrics_compat == "vllm" ? MetricNames::kAlsoVllm : MetricNames::kOwn;
   auto reduction = ParseReduction(flags.reduce);
   if (!reduction.ok()) return Error{"--reduce " + flags.reduce + ": " + reduction.error().message};
@@ -218,22 +222,6 @@ void LogDiskTier(const Engine& engine, const ModelFlags& flags) {
       Milliseconds(stats.disk_block_compute));
 }
 
-// Each connection is an open file, and so is each store: many systems allow 1,024 unless asked.
-void AllowFiles(int64_t wanted) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t needed = static_cast<rlim_t>(wanted) + 256;
-  if (limit.rlim_cur < needed) {
-    limit.rlim_cur = std::min(needed, limit.rlim_max);
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-  if (limit.rlim_cur < needed) {
-    spdlog::warn(
-        "this process may open {} files, fewer than --max-connections {} needs: see ulimit",
-        limit.rlim_cur, wanted);
-  }
-}
-
 // Whether the engine took a step since the last question, or had nothing to do.
 std::function<bool()> StepsGoOn(const Engine& engine) {
   return [&engine, steps = int64_t{-1}]() mutable {
@@ -274,16 +262,18 @@ Status Serve(const ServeFlags& flags) {
   RETURN_IF_ERROR(
       server.Start(flags.insecure ? Server::Exposure::kInsecure : Server::Exposure::kNeedsKeys));
   std::thread engine_thread([&engine] { engine->Run(); });
-  spdlog::info("serving {} on http://{}:{} (context {} tokens)", id, flags.host, server.port(),
+  spdlog::info("serving {} on {}://{}:{} (context {} tokens)", id,
+               flags.tls.key.empty() ? "http" : "https", flags.host, server.port(),
                engine->config().context_length);
+  LogTlsWarnings(flags.tls);
   LogKvMemory(*engine, flags.model, loaded);
   LogAdapters(*engine);
   LogSideModel("/v1/embeddings", side.embedding);
   LogSideModel("/v1/rerank", side.rerank);
   LogDiskTier(*engine, flags.model);
   manager.Ready("serving " + id + " on port " + std::to_string(server.port()));
-  const int signal =
-      manager.WaitForEnd({.tend = FlushRequests, .alive = StepsGoOn(*engine), .reload = {}});
+  const int signal = manager.WaitForEnd(
+      {.tend = FlushRequests, .alive = StepsGoOn(*engine), .reload = TlsReload(flags.tls, server)});
   manager.Stopping();
   const EngineStats then = engine->stats();
   spdlog::info("signal {}: {} running, {} waiting; draining for up to {} s", signal, then.running,
@@ -310,6 +300,7 @@ void AddServeVerb(CommandLine& line) {
   AddSpeculationFlags(verb, flags->model);
   AddSideModelFlags(verb, flags->side_models);
   AddAdapterFlag(verb, flags->model);
+  AddTlsFlags(verb, flags->tls);
   verb.Option("--host", flags->host, "IP address to listen on").Env("MILLRACE_HOST").ShowDefault();
   verb.Option("--port", flags->port, "0: the system chooses").Env("MILLRACE_PORT").ShowDefault();
   verb.Option("--api-key", flags->api_keys, "a key that clients must send; repeatable")
@@ -375,6 +366,9 @@ void AddServeVerb(CommandLine& line) {
       .Env("MILLRACE_METRICS_COMPAT")
       .ShowDefault()
       .OneOf({"off", "vllm"});
+  verb.Switch("--open-metrics", flags->open_metrics,
+              "/metrics without an API key, for collectors that cannot send one")
+      .Env("MILLRACE_OPEN_METRICS");
   verb.Option("--store", flags->stores,
               "NAME=FILE: a store (millrace index) that requests may name; repeatable");
   verb.Option("--store-dir", flags->store_dir,

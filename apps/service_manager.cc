@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -40,6 +42,21 @@ int64_t MonotonicMicroseconds() {
 }
 
 }  // namespace
+
+void AllowFiles(int64_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t needed = static_cast<rlim_t>(wanted) + 256;
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = std::min(needed, limit.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (limit.rlim_cur < needed) {
+    spdlog::warn(
+        "this process may open {} files, fewer than --max-connections {} needs: see ulimit",
+        limit.rlim_cur, wanted);
+  }
+}
 
 ServiceManager::ServiceManager() : socket_(TakeVariable("NOTIFY_SOCKET")) {
   const std::optional<int64_t> interval = NumberIn(TakeVariable("WATCHDOG_USEC"));

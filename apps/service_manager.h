@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@
 #include "base/result.h"
 
 namespace millrace {
+
+// Each connection is an open file, and so is each store: many systems allow 1,024 unless asked.
+void AllowFiles(int64_t wanted);
 
 // What the process does while it waits for its end.
 struct ServiceDuties {

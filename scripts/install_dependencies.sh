@@ -21,7 +21,7 @@ case "${1:-}" in
   dashboard) packages+=(nodejs npm chromium fonts-dejavu-core) ;;
   aarch64) packages+=(g++-aarch64-linux-gnu qemu-user googletest) ;;
   package) packages+=(dpkg-dev file) ;;
-  scale-out) packages+=(haproxy iproute2 python3) ;;
+  scale-out) packages+=(haproxy iproute2 python3 python3-yaml) ;;
   *) echo "usage: $0 [fuzz|format|end-to-end|dashboard|aarch64|package|scale-out]" >&2; exit 2 ;;
 esac
 

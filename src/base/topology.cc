@@ -78,6 +78,20 @@ Topology ReadTopology() {
   return result;
 }
 
+std::vector<MemoryNode> ReadMemoryNodes() {
+  hwloc_topology_t raw = nullptr;
+  if (hwloc_topology_init(&raw) != 0) return {MemoryNode{}};
+  const OwnedTopology topology(raw);
+  if (hwloc_topology_load(raw) != 0) return {MemoryNode{}};
+  std::vector<MemoryNode> nodes;
+  for (hwloc_obj_t node = nullptr;
+       (node = hwloc_get_next_obj_by_type(raw, HWLOC_OBJ_NUMANODE, node)) != nullptr;) {
+    const int cores = hwloc_get_nbobjs_inside_cpuset_by_type(raw, node->cpuset, HWLOC_OBJ_CORE);
+    nodes.push_back({static_cast<int>(node->os_index), cores, node->attr->numanode.local_memory});
+  }
+  return nodes.empty() ? std::vector{MemoryNode{}} : nodes;
+}
+
 Result<Topology> SyntheticTopology(const std::string& description) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return Error{"hwloc cannot describe a machine"};

@@ -3,6 +3,7 @@
 // share of processor time.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,15 @@ struct Topology {
 
 // This machine, within the affinity and control groups of this process.
 Topology ReadTopology();
+
+// One of the machine's memory nodes, as the system numbers them.
+struct MemoryNode {
+  int number = 0;
+  int cores = 0;       // physical, of the whole machine
+  uint64_t bytes = 0;  // 0: not said
+};
+// At least one.
+std::vector<MemoryNode> ReadMemoryNodes();
 
 // A machine described in hwloc's notation, such as "numa:2 core:32 pu:2". For tests.
 Result<Topology> SyntheticTopology(const std::string& description);

@@ -18,6 +18,20 @@ Topology Make(const std::string& description) {
   return topology.ok() ? *topology : Topology{};
 }
 
+TEST(Topology, MemoryNodesHoldTheMachine) {
+  uint64_t bytes = 0;
+  int cores = 0;
+  for (const MemoryNode& node : ReadMemoryNodes()) {
+    bytes += node.bytes;
+    cores += node.cores;
+  }
+  EXPECT_GE(cores, static_cast<int>(ReadTopology().cores.size()));
+  const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES));
+  const auto machine = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  EXPECT_NEAR(static_cast<double>(bytes), static_cast<double>(machine),
+              0.1 * static_cast<double>(machine));
+}
+
 TEST(Topology, SyntheticMachines) {
   const Topology laptop = Make("numa:1 core:4 pu:2");
   EXPECT_EQ(laptop.cores.size(), 4u);

@@ -10,13 +10,6 @@
 #include <utility>
 
 namespace millrace::http_internal {
-namespace {
-
-constexpr size_t kReadSize = 16 * 1024;
-constexpr size_t kMaxPipelinedBytes = 64 * 1024;  // read ahead while an answer is made
-
-}  // namespace
-
 bool BodyBudget::Resize(size_t bytes) {
   if (bytes > held_) {
     const size_t more = bytes - held_;
@@ -44,6 +37,10 @@ Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<Shared> sha
   const auto endpoint = socket_.remote_endpoint(ignored);
   peer_ = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (const auto context = shared_->Tls()) {
+    tls_ = std::make_unique<TlsStream>(socket_, *context);
+    ahead_ = std::make_unique<char[]>(kReadSize);
+  }
 }
 
 void Connection::Start() {
@@ -68,8 +65,10 @@ void Connection::Start() {
 void Connection::FinishSoon() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     self->finishing_ = true;
+    if (!self->idle_) return;
     error_code ignored;
-    if (self->idle_) self->socket_.cancel(ignored);
+    self->socket_.cancel(ignored);
+    if (self->tls_) self->SetDeadline(std::chrono::milliseconds(0));
   });
 }
 
@@ -84,6 +83,7 @@ void Connection::Cut() {
 }
 
 asio::awaitable<void> Connection::Run() {
+  if (tls_ && !co_await Handshake()) co_return;
   while (!cut_) {
     BodyBudget budget(*shared_);
     std::optional<HttpRequest> request = co_await ReadRequest(budget);
@@ -108,76 +108,14 @@ asio::awaitable<void> Connection::Run() {
     co_await StopWatching();
     if (next == NextStep::kClose) break;
   }
+  if (!cut_ && tls_) co_await SayGoodbye();
   if (!cut_ && unread_input_) co_await LingeringClose();
-}
-
-// ---- Deadlines, waking, watching ----
-
-void Connection::SetDeadline(std::chrono::milliseconds time) {
-  deadline_ = std::chrono::steady_clock::now() + time;
-  if (deadline_ < alarm_at_) SetAlarm();
-}
-
-void Connection::ClearDeadline() { deadline_ = SteadyTime::max(); }
-
-// A request has several deadlines, and nearly all are met: setting a timer for each would cost more
-// system calls than the request's own.
-void Connection::SetAlarm() {
-  alarm_at_ = deadline_;
-  alarm_.expires_at(alarm_at_);
-  alarm_.async_wait([self = shared_from_this()](error_code error) {
-    if (error) return;
-    self->alarm_at_ = SteadyTime::max();
-    if (self->deadline_ == SteadyTime::max()) return;
-    if (std::chrono::steady_clock::now() < self->deadline_) return self->SetAlarm();
-    self->ClearDeadline();
-    self->timed_out_ = true;
-    error_code ignored;
-    self->socket_.cancel(ignored);
-  });
-}
-
-void Connection::Wake() {
-  error_code ignored;
-  if (exchange_ && exchange_->overflowed()) socket_.cancel(ignored);
-  wake_.cancel();
-}
-
-asio::awaitable<void> Connection::WaitForWake() { co_await wake_.async_wait(kAwait); }
-
-void Connection::StartWatching() {
-  watching_ = true;
-  if (watch_pending_ || peer_gone_) return;
-  watch_pending_ = true;
-  auto done = [self = shared_from_this()](error_code error, size_t bytes = 0) {
-    self->watch_pending_ = false;
-    self->buffer_.commit(bytes);
-    if (error && error != asio::error::operation_aborted) {
-      self->peer_gone_ = true;
-      if (self->exchange_) self->exchange_->Disconnect();
-    } else if (self->watching_) {
-      self->StartWatching();
-    }
-    self->Wake();
-  };
-  if (buffer_.size() < kMaxPipelinedBytes) {
-    socket_.async_read_some(buffer_.prepare(kReadSize), std::move(done));
-  } else {
-    // The client sends far ahead: read no more, so only a reset is noticed.
-    socket_.async_wait(asio::ip::tcp::socket::wait_error, std::move(done));
-  }
-}
-
-asio::awaitable<void> Connection::StopWatching() {
-  watching_ = false;
-  error_code ignored;
-  if (watch_pending_) socket_.cancel(ignored);
-  while (watch_pending_) co_await WaitForWake();
 }
 
 // ---- Reading ----
 
 asio::awaitable<error_code> Connection::ReadSome() {
+  if (tls_) co_return co_await ReadSomeOfTls();
   const auto [error, bytes] = co_await socket_.async_read_some(buffer_.prepare(kReadSize), kAwait);
   buffer_.commit(bytes);
   co_return error;

@@ -155,8 +155,8 @@ asio::awaitable<error_code> Connection::Write(std::string_view bytes) {
   size_t written = 0;
   while (written < bytes.size()) {
     SetDeadline(shared_->config.write_stall);
-    const auto [error, count] = co_await socket_.async_write_some(
-        asio::buffer(bytes.data() + written, bytes.size() - written), kAwait);
+    const auto [error, count] =
+        co_await WriteSome(asio::buffer(bytes.data() + written, bytes.size() - written));
     written += count;
     if (error) {
       ClearDeadline();
@@ -176,10 +176,12 @@ asio::awaitable<void> Connection::LingeringClose() {
   if (peer_gone_) co_return;
   SetDeadline(kLingerTime);
   buffer_.clear();
+  // Of TLS the bytes as they come: nobody wants to know what they say.
   for (size_t dropped = 0; dropped < kLingerBytes && !cut_;) {
-    if (co_await ReadSome()) break;
-    dropped += buffer_.size();
-    buffer_.clear();
+    const auto [error, bytes] =
+        co_await socket_.async_read_some(buffer_.prepare(kReadSize), kAwait);
+    if (error) break;
+    dropped += bytes;
   }
   ClearDeadline();
 }

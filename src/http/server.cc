@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "http/connection.h"
+#include "http/tls_context.h"
 
 namespace millrace {
 
@@ -89,6 +90,7 @@ void HttpServer::Impl::Admit(tcp::socket socket) {
   std::unique_lock lock(mutex);
   if (stopping || connections.size() >= shared->config.max_connections) {
     lock.unlock();
+    if (shared->config.tls) return;  // a handshake is what it cannot afford now
     const HttpResponse busy =
         shared->config.error_format(503, "The server has too many connections; try again later.");
     const std::string bytes =
@@ -131,6 +133,7 @@ HttpServer::~HttpServer() { Stop(std::chrono::milliseconds(0)); }
 
 Status HttpServer::Start() {
   CHECK(impl_->threads.empty());
+  RETURN_IF_ERROR(ReloadTls());
   RETURN_IF_ERROR(impl_->Listen());
   asio::co_spawn(impl_->acceptor.get_executor(), impl_->AcceptLoop(), asio::detached);
   for (int i = 0; i < impl_->shared->config.io_threads; ++i) {
@@ -146,6 +149,15 @@ Status HttpServer::Start() {
       }
     });
   }
+  return {};
+}
+
+Status HttpServer::ReloadTls() {
+  http_internal::Shared& shared = *impl_->shared;
+  if (!shared.config.tls) return {};
+  ASSIGN_OR_RETURN(auto context, http_internal::MakeTlsContext(*shared.config.tls));
+  std::lock_guard lock(shared.tls_mutex);
+  shared.tls = std::move(context);
   return {};
 }
 

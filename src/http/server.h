@@ -14,12 +14,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "http/message.h"
 #include "http/responder.h"
+#include "http/tls.h"
 
 namespace millrace {
 
@@ -44,6 +46,7 @@ struct HttpConfig {
   // answers (CORS, fetch.spec.whatwg.org section 3.3). None: no answer says anything of it, so
   // browsers keep the pages of all others out.
   std::vector<std::string> allowed_origins;
+  std::optional<TlsFiles> tls;  // none: plain HTTP
   ErrorFormat error_format = PlainError;
 };
 
@@ -55,9 +58,12 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Binds, listens and starts the threads. kInvalidArgument for an address that is none, kIo when
-  // it cannot be bound. Once only; after a failure nothing runs.
+  // Binds, listens and starts the threads. kInvalidArgument for an address that is none, or files
+  // of TLS that do not fit, kIo when it cannot be bound. Once only; after a failure nothing runs.
   Status Start();
+  // Reads the files of TLS anew, for connections to come. After a failure the old ones stay in use.
+  // Without TLS it does nothing. From any thread.
+  Status ReloadTls();
   uint16_t port() const;  // the bound port, after Start
   size_t connections() const;
 

@@ -14,6 +14,7 @@
 #include "http/router.h"
 #include "http/server.h"
 #include "http/test_client.h"
+#include "http/tls_test_util.h"
 
 namespace millrace {
 
@@ -40,6 +41,7 @@ class HttpServerTest : public testing::Test {
     router.Add("GET", "/evil", [](HttpRequest, Responder responder) {
       responder.Send(HttpResponse{200, "text/plain", "", {{"X-Name", "a\r\nX-Injected: b"}}});
     });
+    if (make_client_transport && !config.tls) config.tls = TestTlsFiles();
     server_.emplace(config, router);
     const Status started = server_->Start();
     ASSERT_TRUE(started.ok()) << started.error().message;

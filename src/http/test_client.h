@@ -14,7 +14,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,6 +32,18 @@ struct ClientResponse {
   std::string body;
   bool complete = false;  // the body's end was seen
 };
+
+// How the bytes of a client travel, where a test puts something between.
+class ClientTransport {
+ public:
+  virtual ~ClientTransport() = default;
+  // As send(2) and recv(2).
+  virtual ssize_t Send(const char* bytes, size_t size) = 0;
+  virtual ssize_t Receive(char* bytes, size_t size) = 0;
+  virtual void HalfClose() = 0;
+};
+// Makes the transport of each TestClient over its connected socket; empty: bytes as they are.
+inline std::function<std::unique_ptr<ClientTransport>(int fd)> make_client_transport;
 
 class TestClient {
  public:
@@ -47,6 +61,7 @@ class TestClient {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    if (connected_ && make_client_transport) transport_ = make_client_transport(fd_);
   }
   ~TestClient() { Close(); }
   TestClient(const TestClient&) = delete;
@@ -57,14 +72,18 @@ class TestClient {
   // False when the server has closed.
   bool Send(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t n = transport_ ? transport_->Send(bytes.data(), bytes.size())
+                                   : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(n));
     }
     return true;
   }
-  void HalfClose() { ::shutdown(fd_, SHUT_WR); }
+  void HalfClose() {
+    if (transport_) transport_->HalfClose();
+    ::shutdown(fd_, SHUT_WR);
+  }
   void Close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
@@ -193,12 +212,13 @@ class TestClient {
   ssize_t Receive(char* bytes, size_t size) {
     ssize_t n = 0;
     do {
-      n = ::recv(fd_, bytes, size, 0);
+      n = transport_ ? transport_->Receive(bytes, size) : ::recv(fd_, bytes, size, 0);
     } while (n < 0 && errno == EINTR);
     return n;
   }
 
   int fd_ = -1;
+  std::unique_ptr<ClientTransport> transport_;
   bool connected_ = false;
   std::string end_;
   std::string buffer_;

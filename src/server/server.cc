@@ -210,7 +210,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     }
     add("GET", "/version", HandleVersion, Access::kKeys, Thread::kIo);
-    add("GET", "/metrics", HandleMetrics, Access::kKeys, Thread::kIo);
+    add("GET", "/metrics", HandleMetrics,
+        shared->config.open_metrics ? Access::kOpen : Access::kKeys, Thread::kIo);
     if (shared->config.debug_endpoints || shared->config.dashboard) {
       add("GET", "/debug/timeline", HandleTimeline, Access::kKeys, Thread::kWorker);
       add("GET", "/debug/kv", HandleKvMap, Access::kKeys, Thread::kWorker);
@@ -301,6 +302,8 @@ Status Server::Start(Exposure exposure) {
 }
 
 uint16_t Server::port() const { return impl_->http->port(); }
+
+Status Server::ReloadTls() { return impl_->http->ReloadTls(); }
 
 bool Server::Drain(std::chrono::milliseconds limit) {
   impl_->shared->ready = false;

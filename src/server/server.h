@@ -118,7 +118,8 @@ struct ServerConfig {
   // Threads that turn tokens into text and JSON; 0: the engine's own does, to compare with.
   int formatters = 1;
   MetricNames metric_names = MetricNames::kOwn;
-  ReductionConfig reduction;                  // of requests that carry passages and do not say
+  bool open_metrics = false;  // /metrics wants no API key: numbers, and names of keys and models
+  ReductionConfig reduction;  // of requests that carry passages and do not say
   std::map<std::string, std::string> stores;  // files of passages, by the name in requests
   std::string store_folder;      // of stores that requests make and change; empty: they cannot
   bool debug_endpoints = false;  // GET /debug/...; the engine should keep a timeline
@@ -164,6 +165,7 @@ class Server {
   enum class Exposure { kNeedsKeys, kInsecure };
   Status Start(Exposure exposure = Exposure::kNeedsKeys);
   uint16_t port() const;
+  Status ReloadTls();  // HttpServer's
   // Not ready any more; new generations are refused with 503; those under way go on for up to
   // `limit`; then everything is closed. Blocks. True when nothing had to be cut.
   bool Drain(std::chrono::milliseconds limit);

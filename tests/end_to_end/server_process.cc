@@ -61,7 +61,7 @@ ServerProcess::ServerProcess(const std::string& binary, const std::vector<std::s
   ::close(ends[1]);
   reader_ = std::thread([this, from = ends[0]] { ReadLog(from); });
   if (until == Until::kStarted) return;
-  constexpr std::string_view kMark = " on http://127.0.0.1:";
+  constexpr std::string_view kMark = "://127.0.0.1:";  // http or https
   const auto listens = [&] { return !FirstLine(std::string(kMark)).empty(); };
   const auto gone = [&] {
     std::lock_guard lock(mutex_);
