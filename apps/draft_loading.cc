@@ -1,9 +1,14 @@
 // The flags of speculation, and the draft model.
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "command_line.h"
 #include "embedded_model.h"
+#include "embedding/token_scorer.h"
 #include "model_loading.h"
 
 namespace millrace {
@@ -72,6 +77,35 @@ Status LoadDraft(const ModelFlags& flags, const TransformerOptions& options, Loa
   ASSIGN_OR_RETURN(loaded.draft, Transformer::Load(file, draft_options, *loaded.pool));
   loaded.draft_info = loaded.draft->info();
   return {};
+}
+
+std::function<Result<std::vector<float>>(std::span<const TokenId>)> DraftSurprises(
+    const ModelFlags& flags, Isa isa) {
+  if (flags.draft.empty() && (!flags.model.empty() || EmbeddedDraft().empty())) return {};
+  struct Lazy {
+    std::mutex mutex;
+    std::unique_ptr<ThreadPool> pool;  // before the scorer, which uses it
+    std::unique_ptr<TokenScorer> scorer;
+  };
+  return [lazy = std::make_shared<Lazy>(), flags,
+          isa](std::span<const TokenId> tokens) -> Result<std::vector<float>> {
+    TokenScorer* scorer = nullptr;
+    {
+      const std::lock_guard lock(lazy->mutex);
+      if (!lazy->scorer) {
+        ASSIGN_OR_RETURN(MappedGguf opened, OpenDraftFile(flags));
+        const auto mapped = std::make_shared<const MappedGguf>(std::move(opened));
+        WeightOptions weights;
+        weights.mapped = mapped;
+        const int cores = static_cast<int>(std::thread::hardware_concurrency());
+        lazy->pool = std::make_unique<ThreadPool>(std::max(1, cores));
+        ASSIGN_OR_RETURN(lazy->scorer,
+                         TokenScorer::Load(mapped->file(), isa, weights, *lazy->pool));
+      }
+      scorer = lazy->scorer.get();
+    }
+    return scorer->Surprises(tokens);
+  };
 }
 
 }  // namespace millrace

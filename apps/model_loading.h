@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -99,6 +101,12 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags);
 // Loads the draft model that the flags name, or the embedded one for the embedded model, where
 // speculation may use it. Refused: a vocabulary that is not the target's.
 Status LoadDraft(const ModelFlags& flags, const TransformerOptions& options, LoadedModel& loaded);
+
+// What pruning scores words with (ServedModel::surprises): the draft model that the flags name, or
+// the embedded one, as an instance of its own, which is loaded when it is first asked; empty where
+// there is none.
+std::function<Result<std::vector<float>>(std::span<const TokenId>)> DraftSurprises(
+    const ModelFlags& flags, Isa isa);
 
 // How long a sequence may be and how many blocks there are.
 Result<KvPlan> PlanKv(const ModelFlags& flags, const LoadedModel& loaded);

@@ -59,6 +59,7 @@ struct ServeFlags {
   std::string record;
   std::string record_texts = "on";
   std::string reduce = "auto";
+  double reduce_prune = 1;
   std::vector<std::string> stores;
   std::string store_dir;
 };
@@ -131,6 +132,7 @@ Result<ServerConfig> MakeConfig(const ServeFlags& flags) {
   auto reduction = ParseReduction(flags.reduce);
   if (!reduction.ok()) return Error{"--reduce " + flags.reduce + ": " + reduction.error().message};
   config.reduction = *reduction;
+  if (flags.reduce_prune < 1) config.reduction.prune_ratio = flags.reduce_prune;
   for (const std::string& named : flags.stores) {
     const size_t at = named.find('=');
     if (at == 0 || at == std::string::npos) return Error{"--store " + named + ": say NAME=FILE"};
@@ -156,6 +158,7 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, LoadedSideM
   }
   served.tokenizer = loaded.tokenizer.get();
   served.engine = &engine;
+  served.surprises = DraftSurprises(flags.model, loaded.isa);
   served.embedding = {side.embedding.id, side.embedding.service.get()};
   served.rerank = {side.rerank.id, side.rerank.service.get()};
   if (loaded.chat_template) {
@@ -379,6 +382,12 @@ void AddServeVerb(CommandLine& line) {
               "auto, off or top:K: which of a request's passages go into its prompt")
       .Env("MILLRACE_REDUCE")
       .ShowDefault();
+  verb.Option("--reduce-prune", flags->reduce_prune,
+              "the share of their tokens that kept passages keep: words that the draft model (or, "
+              "without one, the model) could have guessed are left out; 1: none")
+      .Env("MILLRACE_REDUCE_PRUNE")
+      .ShowDefault()
+      .RealRange(0.05, 1);
   verb.Switch("--debug-endpoints", flags->debug_endpoints,
               "GET /debug/timeline and /debug/kv: what the last steps did and what each KV "
               "block is for, to be drawn")

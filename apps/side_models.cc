@@ -36,7 +36,7 @@ void AddSideModelFlags(Verb& verb, SideModelFlags& flags) {
       .Env("MILLRACE_EMBEDDING_MODEL")
       .Placeholder("MODEL");
   verb.Option("--rerank-model", flags.rerank,
-              "a GGUF cross-encoder for /v1/rerank: bert with a classifier")
+              "a GGUF reranker for /v1/rerank: bert with a classifier, or a decoder that says yes or no")
       .Env("MILLRACE_RERANK_MODEL")
       .Placeholder("MODEL");
 }

@@ -5,7 +5,7 @@
 
 Each question comes with its passages as `documents`: one that holds the answer, some about the same entity that do not, the
 others about entities of the same kind, shuffled. It is asked once with millrace.reduce "auto" and once with "off" (all
-passages), in random order, one request at a time, streamed; the prefix cache is off, so that no request gains from another.
+passages; --modes: others), in random order, one request at a time, streamed; the prefix cache is off, so that no request gains from another.
 An answer is right if it is so to the letter, with the number of the right passage among those of its own prompt.
 Standard library only.
 """
@@ -90,6 +90,11 @@ def judge(x, answer, usage, notes):
     return right, number is not None, right and [n["file_citation"]["index"] for n in notes] == [x["gold"]]
 
 
+def setting(mode):
+    """millrace.reduce of a mode: "auto", "off", "top:3", or "prune:0.7", which is "auto" with pruning."""
+    return {"prune": float(mode[6:])} if mode.startswith("prune:") else mode
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--base-url", default="http://127.0.0.1:8080/v1")
@@ -109,7 +114,7 @@ def main():
         for mode in r.sample(modes, len(modes)):
             body = {"messages": [{"role": "system", "content": corpus.SYSTEM}, {"role": "user", "content": x["question"]}],
                     "documents": [{"id": f"p{j}", "text": t} for j, t in enumerate(x["passages"])],
-                    "millrace": {"reduce": mode, "prefix_cache": "off"}}
+                    "millrace": {"reduce": setting(mode), "prefix_cache": "off"}}
             answer, usage, first, notes = client.ask(body)
             rows[mode].append((*judge(x, answer, usage, notes), usage["prompt_tokens"], first, usage["millrace"]["reduction_ms"]))
     report = {"passages": a.passages, "same_entity": a.same_entity, "questions": a.questions, "modes": {}}

@@ -32,16 +32,15 @@ Result<std::unique_ptr<EmbeddingModel>> EmbeddingModel::Load(const GgufFile& fil
   const Pooling usual = is_encoder ? Pooling::kMean : Pooling::kLast;
   std::unique_ptr<EmbeddingModel> model(
       new EmbeddingModel(std::move(tokenizer), options.pooling.value_or(declared.value_or(usual))));
-  if (model->pooling_ == Pooling::kRank && !is_encoder) {
-    return Error{fmt::format("{}: reranking with a decoder ({}) is not supported: use an encoder "
-                             "(bert) with a classifier.",
-                             file.name(), architecture),
-                 ErrorKind::kUnsupported};
-  }
   RETURN_IF_ERROR(is_encoder ? model->LoadEncoder(file, options, pool)
                              : model->LoadDecoder(file, options, pool));
-  if (model->pooling_ == Pooling::kRank) {
-    ASSIGN_OR_RETURN(model->head_, embedding_internal::RankHead::Load(file, model->width_, pool));
+  using embedding_internal::RankHead;
+  using embedding_internal::RankPrompt;
+  if (model->pooling_ == Pooling::kRank && is_encoder) {
+    ASSIGN_OR_RETURN(model->head_, RankHead::Load(file, model->width_, pool));
+  } else if (model->pooling_ == Pooling::kRank) {
+    ASSIGN_OR_RETURN(model->head_, RankHead::LoadYesNo(file, architecture, model->width_, pool));
+    ASSIGN_OR_RETURN(model->rank_prompt_, RankPrompt::Load(file, model->tokenizer_));
   }
   if (model->tokenizer_.vocab_size() > model->vocab_size_) {
     return Error{fmt::format("{}: the tokenizer has {} tokens, but the embedding holds {}.",
@@ -96,7 +95,14 @@ EmbeddingText EmbeddingModel::Encode(std::string_view text) const {
 }
 
 EmbeddingText EmbeddingModel::EncodePair(std::string_view first, std::string_view second) const {
-  EmbeddingText out = Encode(first);
+  EmbeddingText out;
+  if (rank_prompt_) {
+    auto prompt = rank_prompt_->Encode(tokenizer_, first, second);
+    out.tokens = std::move(prompt.tokens);
+    out.tail = prompt.tail;
+    return out;
+  }
+  out = Encode(first);
   out.second_text = static_cast<int64_t>(out.tokens.size());
   AppendTo(out.tokens, tokenizer_.Encode(second, SpecialTokens::kAsText));
   if (tokenizer_.separator()) out.tokens.push_back(*tokenizer_.separator());
@@ -120,7 +126,7 @@ Status EmbeddingModel::Check(const EmbeddingText& text) const {
 
 // What HiddenRows gives of a text.
 int64_t EmbeddingModel::RowsOf(const EmbeddingText& text) const {
-  if (decoder_ && pooling_ == Pooling::kLast) return 1;
+  if (decoder_ && pooling_ != Pooling::kMean && pooling_ != Pooling::kCls) return 1;
   return static_cast<int64_t>(text.tokens.size());
 }
 

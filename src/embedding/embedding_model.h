@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "embedding/pooled_row.h"
+#include "embedding/rank_prompt.h"
 #include "model/encoder.h"
 #include "model/transformer.h"
 #include "paged_kv/kv_store.h"
@@ -38,14 +39,16 @@ struct EmbeddingOptions {
 struct EmbeddingText {
   std::vector<TokenId> tokens;
   int64_t second_text = INT64_MAX;  // where the second begins
+  int64_t tail = 1;                 // tokens at the end that stay where a text is cut
 };
 
 class EmbeddingModel {
  public:
   // An encoder, or a decoder (whose pooling is the last row where the file does not say). With
-  // pooling "rank", an encoder with a classifier of one output: a reranker. `pool` must outlive
-  // the model; the file need not, except as WeightOptions says. Errors: those of the model, and
-  // an unsupported pooling.
+  // pooling "rank" a reranker: an encoder with a classifier of one output, or a decoder with the
+  // rows of "yes" and "no" and a template "rerank" (rank_prompt.h). `pool` must outlive the model;
+  // the file need not, except as WeightOptions says. Errors: those of the model, and an unsupported
+  // pooling.
   static Result<std::unique_ptr<EmbeddingModel>> Load(const GgufFile& file,
                                                       const EmbeddingOptions& options,
                                                       ThreadPool& pool);
@@ -64,7 +67,7 @@ class EmbeddingModel {
   // text where the file says so). Special tokens in `text` are plain characters. May be longer
   // than max_tokens(). Any thread, at any time; likewise EncodePair.
   EmbeddingText Encode(std::string_view text) const;
-  // [CLS] first [SEP] second [SEP].
+  // [CLS] first [SEP] second [SEP]; of a decoder that reranks its template with both.
   EmbeddingText EncodePair(std::string_view first, std::string_view second) const;
 
   // Nothing, or why `text` cannot be computed: empty, too long (kTooLarge, says the limit), or a
@@ -85,7 +88,7 @@ class EmbeddingModel {
       : tokenizer_(std::move(tokenizer)), pooling_(pooling) {}
   Status LoadEncoder(const GgufFile& file, const EmbeddingOptions& options, ThreadPool& pool);
   Status LoadDecoder(const GgufFile& file, const EmbeddingOptions& options, ThreadPool& pool);
-  // One piece of hidden state per text: all its rows, or with kLast of a decoder the last.
+  // One piece of hidden state per text: all its rows, or of a decoder with kLast or kRank the last.
   MatrixView<const float> HiddenRows(std::span<const EmbeddingText* const> texts);
   int64_t RowsOf(const EmbeddingText& text) const;
 
@@ -94,6 +97,7 @@ class EmbeddingModel {
   std::unique_ptr<Encoder> encoder_;  // this or the next
   std::optional<Decoder> decoder_;
   std::optional<embedding_internal::RankHead> head_;
+  std::optional<embedding_internal::RankPrompt> rank_prompt_;  // of a decoder that reranks
   int32_t width_ = 0;
   int32_t vocab_size_ = 0;
   int32_t max_tokens_ = 0;

@@ -70,6 +70,41 @@ Result<RankHead> RankHead::Load(const GgufFile& file, int32_t width, ThreadPool&
   return head;
 }
 
+Result<RankHead> RankHead::LoadYesNo(const GgufFile& file, std::string_view architecture,
+                                     int32_t width, ThreadPool& pool) {
+  const std::string labels_key = std::string(architecture) + ".classifier.output_labels";
+  ASSIGN_OR_RETURN(const auto* labels, file.FindStrings(labels_key));
+  bool yes_first = true;
+  if (labels != nullptr) {
+    const auto are = [labels](std::string_view first, std::string_view second) {
+      return labels->size() == 2 && (*labels)[0] == first && (*labels)[1] == second;
+    };
+    yes_first = are("yes", "no");
+    if (!yes_first && !are("no", "yes")) {
+      return Error{file.name() + ": '" + labels_key +
+                       "' must be \"yes\" and \"no\" for a decoder that reranks",
+                   ErrorKind::kUnsupported};
+    }
+  }
+  const GgufTensor* output = file.FindTensor("cls.output.weight");
+  if (output == nullptr || output->rows() != 2) {
+    return Error{file.name() +
+                     ": a decoder that reranks needs the tensor 'cls.output.weight' with two rows, "
+                     "for \"yes\" and \"no\": convert the model with a converter that writes it",
+                 ErrorKind::kUnsupported};
+  }
+  const WeightOptions options;
+  const TensorSource source(file, pool, options, nullptr);
+  ASSIGN_OR_RETURN(const auto rows, Floats(source, "cls.output.weight", 2, width));
+  RankHead head;
+  const auto n = static_cast<size_t>(width);
+  for (size_t i = 0; i < n; ++i) {
+    const float difference = rows[i] - rows[n + i];
+    head.weight_.push_back(yes_first ? difference : -difference);
+  }
+  return head;
+}
+
 float RankHead::Score(std::span<const float> x) const {
   std::vector<float> pooled(x.begin(), x.end());
   for (size_t i = 0; i < pooled.size() && !pooler_.empty(); ++i) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/matrix.h"
@@ -14,7 +15,8 @@
 
 namespace millrace::embedding_internal {
 
-// out [E] = the mean, the first or the last of the rows [>= 1, E]; kRank: the first.
+// out [E] = the mean, the first or the last of the rows [>= 1, E]; kRank: the first, as encoders
+// have it; a decoder gives its last row alone.
 void PoolRows(Pooling pooling, MatrixView<const float> rows, std::span<float> out);
 
 // x / |x|; zeros stay zeros.
@@ -26,6 +28,12 @@ class RankHead {
   // cls.weight [E, E] and cls.bias [E], which may both be missing (then x itself goes on), and
   // cls.output.weight [1, E] and cls.output.bias [1]. A head of several outputs is an error.
   static Result<RankHead> Load(const GgufFile& file, int32_t width, ThreadPool& pool);
+  // A decoder's: cls.output.weight [2, E], of which the rows are those of the output matrix for the
+  // tokens "yes" and "no" (Qwen3-Reranker, Zhang et al. 2025). The score is the difference of their
+  // logits, so that its logistic function is the share of "yes" among the two. The labels, where
+  // the file has some (ARCHITECTURE.classifier.output_labels), must be these, in either order.
+  static Result<RankHead> LoadYesNo(const GgufFile& file, std::string_view architecture,
+                                    int32_t width, ThreadPool& pool);
   float Score(std::span<const float> x) const;
 
  private:

@@ -7,11 +7,10 @@
 namespace millrace {
 
 EmbeddingText CutToFit(const EmbeddingModel& model, EmbeddingText text) {
-  const auto most = static_cast<size_t>(model.max_tokens());
-  if (text.tokens.size() > most) {
-    const TokenId last = text.tokens.back();
-    text.tokens.resize(most);
-    text.tokens.back() = last;
+  const int64_t most = model.max_tokens(), size = std::ssize(text.tokens);
+  const int64_t tail = std::min(text.tail, most);
+  if (size > most) {
+    text.tokens.erase(text.tokens.begin() + (most - tail), text.tokens.end() - tail);
   }
   return text;
 }

@@ -10,8 +10,8 @@
 
 namespace millrace {
 
-// What the model reads of a text: all of it, or where it cannot, its beginning, with the model's
-// own last token ([SEP], or the end of text) behind it as behind a whole text.
+// What the model reads of a text: all of it, or where it cannot, its beginning, with what the model
+// itself puts behind a text ([SEP], the end of text, the end of a template).
 EmbeddingText EncodeToFit(const EmbeddingModel& model, std::string_view text);
 EmbeddingText CutToFit(const EmbeddingModel& model, EmbeddingText text);
 

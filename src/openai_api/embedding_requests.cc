@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/text_inputs.h"
@@ -60,13 +61,7 @@ void ParseRerankDocuments(Fields& fields, std::vector<std::string>& documents) {
   }
 }
 
-}  // namespace
-
-ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+EmbeddingsRequest ReadEmbeddings(Fields& fields) {
   EmbeddingsRequest request;
   request.model = fields.String("model").value_or("");
   fields.String("user");
@@ -79,14 +74,10 @@ ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(std::string_view body, Unkno
   if (const auto dimensions = fields.Int("dimensions", 1, kMaxInt32)) {
     request.dimensions = static_cast<int32_t>(*dimensions);
   }
-  return Finish(fields, unknown, std::move(request));
+  return request;
 }
 
-ApiResult<RerankRequest> ParseRerankRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  const Json& json = std::get<Json>(parsed);
-  Fields fields(json);
+RerankRequest ReadRerank(Fields& fields) {
   RerankRequest request;
   request.model = fields.String("model").value_or("");
   const auto query = fields.String("query");
@@ -98,7 +89,28 @@ ApiResult<RerankRequest> ParseRerankRequest(std::string_view body, UnknownFields
   }
   request.return_documents = fields.Bool("return_documents").value_or(false);
   request.raw_scores = fields.Bool("raw_scores").value_or(false);
+  return request;
+}
+
+}  // namespace
+
+ApiResult<EmbeddingsRequest> ParseEmbeddingsRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  EmbeddingsRequest request = ReadEmbeddings(fields);
   return Finish(fields, unknown, std::move(request));
 }
+
+ApiResult<RerankRequest> ParseRerankRequest(std::string_view body, UnknownFields unknown) {
+  ApiResult<Json> parsed = openai_internal::ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  RerankRequest request = ReadRerank(fields);
+  return Finish(fields, unknown, std::move(request));
+}
+
+openai_internal::FieldTable openai_internal::EmbeddingsFields() { return TableOf(ReadEmbeddings); }
+openai_internal::FieldTable openai_internal::RerankFields() { return TableOf(ReadRerank); }
 
 }  // namespace millrace

@@ -11,5 +11,12 @@ FieldTable ResponsesFields();
 FieldTable MessagesFields();
 FieldTable TokenizeFields();
 FieldTable DetokenizeFields();
+FieldTable EmbeddingsFields();
+FieldTable RerankFields();
+FieldTable StoreCreationFields();
+FieldTable StoreFileFields();
+FieldTable StoreFileBatchFields();
+FieldTable StoreDocumentsFields();
+FieldTable StoreSearchFields();
 
 }  // namespace millrace::openai_internal

@@ -35,10 +35,29 @@ constexpr Operation kOperations[] = {
     {"POST", "/v1/messages", "The same as Anthropic's Messages", "MessagesRequest", true},
     {"POST", "/v1/messages/count_tokens", "How many tokens a message's prompt has",
      "MessagesRequest"},
-    {"POST", "/v1/embeddings", "The vectors of texts"},
-    {"POST", "/v1/rerank", "How well documents answer a query"},
+    {"POST", "/v1/embeddings", "The vectors of texts", "EmbeddingsRequest"},
+    {"POST", "/v1/rerank", "How well documents answer a query", "RerankRequest"},
+    {"GET", "/v1/vector_stores", "The stores of passages"},
+    {"POST", "/v1/vector_stores", "A new store", "VectorStoreRequest"},
     {"POST", "/tokenize", "A text's tokens", "TokenizeRequest"},
     {"POST", "/detokenize", "The text of tokens", "DetokenizeRequest"},
+};
+
+// What the route /v1/vector_stores/* divides among itself by the rest of its path.
+constexpr std::string_view kStoreRoute = "/v1/vector_stores/*";
+constexpr Operation kStoreOperations[] = {
+    {"GET", "/v1/vector_stores/{id}", "A store"},
+    {"DELETE", "/v1/vector_stores/{id}", "Deletes a store"},
+    {"POST", "/v1/vector_stores/{id}/search", "The passages on a question", "StoreSearchRequest"},
+    {"GET", "/v1/vector_stores/{id}/files", "Its documents"},
+    {"POST", "/v1/vector_stores/{id}/files", "Adds a document", "StoreFileRequest"},
+    {"POST", "/v1/vector_stores/{id}/file_batches", "Adds documents", "StoreFileBatchRequest"},
+    {"POST", "/v1/vector_stores/{id}/documents", "The same in another shape",
+     "StoreDocumentsRequest"},
+    {"GET", "/v1/vector_stores/{id}/files/{file_id}", "A document"},
+    {"GET", "/v1/vector_stores/{id}/files/{file_id}/content", "Its passages"},
+    {"DELETE", "/v1/vector_stores/{id}/files/{file_id}", "Deletes a document"},
+    {"DELETE", "/v1/vector_stores/{id}/documents/{file_id}", "The same"},
 };
 
 const Operation* Find(const ApiRoute& route) {
@@ -48,12 +67,13 @@ const Operation* Find(const ApiRoute& route) {
   return nullptr;
 }
 
-Json FieldSchema(const std::string& name, const FieldInfo& info) {
+// `body`: the schema that the field is of.
+Json FieldSchema(std::string_view body, const std::string& name, const FieldInfo& info) {
   constexpr double kExact = 0x1p53;  // wider ranges are those of the type
   Json schema;
   switch (info.type) {
     case FieldInfo::Type::kAny:
-      return ShapeOf(name);
+      return ShapeOf(body, name);
     case FieldInfo::Type::kBoolean:
       return {{"type", "boolean"}};
     case FieldInfo::Type::kString:
@@ -69,9 +89,10 @@ Json FieldSchema(const std::string& name, const FieldInfo& info) {
   return schema;
 }
 
-Json BodySchema(const FieldTable& table, std::initializer_list<const char*> required) {
+Json BodySchema(const FieldTable& table, std::initializer_list<const char*> required,
+                std::string_view body = {}) {
   Json schema = {{"type", "object"}, {"properties", Json::object()}};
-  for (const auto& [name, info] : table) schema["properties"][name] = FieldSchema(name, info);
+  for (const auto& [name, info] : table) schema["properties"][name] = FieldSchema(body, name, info);
   if (required.size() > 0) schema["required"] = required;
   return schema;
 }
@@ -83,17 +104,34 @@ Json Schemas() {
           {"MessagesRequest", BodySchema(MessagesFields(), {"messages"})},
           {"TokenizeRequest", BodySchema(TokenizeFields(), {})},
           {"DetokenizeRequest", BodySchema(DetokenizeFields(), {"tokens"})},
+          {"EmbeddingsRequest", BodySchema(EmbeddingsFields(), {"input"}, "embeddings")},
+          {"RerankRequest", BodySchema(RerankFields(), {"query", "documents"}, "rerank")},
+          {"VectorStoreRequest", BodySchema(StoreCreationFields(), {}, "store")},
+          {"StoreFileRequest", BodySchema(StoreFileFields(), {"file_id", "text"}, "store")},
+          {"StoreFileBatchRequest", BodySchema(StoreFileBatchFields(), {"files"}, "store")},
+          {"StoreDocumentsRequest", BodySchema(StoreDocumentsFields(), {"documents"}, "store")},
+          {"StoreSearchRequest", BodySchema(StoreSearchFields(), {"query"}, "store")},
           {"Error", ErrorShape()}};
 }
 
 Json Ref(std::string_view name) { return {{"$ref", "#/components/schemas/" + std::string(name)}}; }
 
-Json OperationJson(const ApiRoute& route, const Operation* known) {
+// The parameters that `path` names: "{id}".
+Json PathParameters(std::string_view path) {
+  Json parameters = Json::array();
+  for (size_t at = path.find('{'); at != std::string_view::npos; at = path.find('{', at + 1)) {
+    const std::string name(path.substr(at + 1, path.find('}', at) - at - 1));
+    parameters.push_back(
+        {{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}});
+  }
+  return parameters;
+}
+
+Json OperationJson(const ApiRoute& route, std::string_view path, const Operation* known) {
   Json operation;
   if (known != nullptr) operation["summary"] = std::string(known->summary);
-  if (route.path.ends_with('*')) {
-    operation["parameters"] = Json::array(
-        {{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
+  if (Json parameters = PathParameters(path); !parameters.empty()) {
+    operation["parameters"] = std::move(parameters);
   }
   if (known != nullptr && !known->body.empty()) {
     operation["requestBody"] = {
@@ -123,10 +161,19 @@ std::string OpenApiJson(std::span<const ApiRoute> routes, std::string_view versi
   Json document = {{"openapi", "3.1.0"},
                    {"info", {{"title", "Millrace"}, {"version", std::string(version)}}}};
   document["security"] = Json::array({{{"key", Json::array()}}});
+  const auto add = [&](const ApiRoute& route, const std::string& path, const Operation* known) {
+    document["paths"][path][Lower(route.method)] = OperationJson(route, path, known);
+  };
   for (const ApiRoute& route : routes) {
+    if (route.path == kStoreRoute) {
+      for (const Operation& below : kStoreOperations) {
+        if (below.method == route.method) add(route, std::string(below.path), &below);
+      }
+      continue;
+    }
     std::string path = route.path;
     if (path.ends_with('*')) path = path.substr(0, path.size() - 1) + "{id}";
-    document["paths"][path][Lower(route.method)] = OperationJson(route, Find(route));
+    add(route, path, Find(route));
   }
   document["components"]["schemas"] = Schemas();
   document["components"]["securitySchemes"]["key"] = {{"type", "http"}, {"scheme", "bearer"}};

@@ -1,9 +1,13 @@
 #include "openai_api/openapi_shapes.h"
 
+#include <string>
 #include <utility>
 
 namespace millrace::openai_internal {
 namespace {
+
+// Of OpenAI's fields that ask for what is not offered: only values that ask for nothing are taken.
+constexpr std::string_view kNothing = R"({"enum": [null, false, [], {}]})";
 
 constexpr std::pair<std::string_view, std::string_view> kShapes[] = {
     {"messages", R"({"type": "array", "minItems": 1, "items": {"type": "object",
@@ -32,6 +36,29 @@ constexpr std::pair<std::string_view, std::string_view> kShapes[] = {
     {"documents", R"({"type": "array", "items": {"anyOf": [{"type": "string"},
       {"type": "object", "properties": {"id": {"type": "string"}, "title": {"type": "string"},
       "text": {"type": "string"}}}]}})"},
+    {"embeddings.input", R"({"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1,
+      "maxItems": 2048, "items": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1,
+      "items": {"type": "integer", "minimum": 0}}]}}, {"type": "array", "minItems": 1,
+      "items": {"type": "integer", "minimum": 0}}]})"},
+    {"rerank.documents", R"({"type": "array", "minItems": 1, "maxItems": 2048, "items": {"anyOf": [
+      {"type": "string"}, {"type": "object", "required": ["text"], "properties": {
+      "text": {"type": "string"}}}]}})"},
+    {"store.documents", R"({"type": "array", "minItems": 1, "items": {"type": "object",
+      "required": ["id", "text"], "properties": {"id": {"type": "string", "minLength": 1},
+      "title": {"type": "string"}, "text": {"type": "string"}}}})"},
+    {"store.files", R"({"type": "array", "minItems": 1, "items": {"type": "object",
+      "required": ["file_id", "text"], "properties": {"file_id": {"type": "string", "minLength": 1},
+      "title": {"type": "string"}, "text": {"type": "string"}}}})"},
+    {"store.query", R"({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array",
+      "minItems": 1, "items": {"type": "string"}}]})"},
+    {"store.attributes", kNothing},
+    {"store.chunking_strategy", kNothing},
+    {"store.expires_after", kNothing},
+    {"store.file_ids", kNothing},
+    {"store.filters", kNothing},
+    {"store.metadata", kNothing},
+    {"store.ranking_options", kNothing},
+    {"store.rewrite_query", kNothing},
     {"chat_template_kwargs", R"({"type": "object"})"},
     {"include", R"({"type": "array", "items": {"type": "string"}})"},
     {"text", R"({"type": "object", "properties": {"format": {"type": "object"}}})"},
@@ -44,14 +71,22 @@ constexpr std::pair<std::string_view, std::string_view> kShapes[] = {
       "priority": {"anyOf": [{"enum": ["low", "normal", "high"]}, {"type": "integer",
       "minimum": -2, "maximum": 2}]}, "deadline_ms": {"type": "integer", "minimum": 1,
       "maximum": 86400000}, "speculate": {"enum": ["auto", "off", "lookup", "suffix", "draft"]},
-      "explain": {"type": "boolean"}, "reduce": {"type": "string"}, "store": {"type": "string"}}})"},
+      "explain": {"type": "boolean"}, "reduce": {"anyOf": [{"type": "string"}, {"type": "object",
+      "properties": {"top": {"type": "integer", "minimum": 1, "maximum": 1000},
+      "token_budget": {"type": "integer", "minimum": 1}, "sentences": {"type": "boolean"},
+      "prune": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+      "order": {"enum": ["document", "given", "relevance", "reuse"]}}}]},
+      "store": {"type": "string"}}})"},
 };
 
 }  // namespace
 
-Json ShapeOf(std::string_view name) {
-  for (const auto& [field, shape] : kShapes) {
-    if (field == name) return Json::parse(shape);
+Json ShapeOf(std::string_view body, std::string_view name) {
+  const std::string own = std::string(body) + "." + std::string(name);
+  for (const std::string_view wanted : {std::string_view(own), name}) {
+    for (const auto& [field, shape] : kShapes) {
+      if (field == wanted) return Json::parse(shape);
+    }
   }
   return Json::object();
 }

@@ -7,8 +7,9 @@
 
 namespace millrace::openai_internal {
 
-// As a JSON schema; {} (anything) where the list has none.
-Json ShapeOf(std::string_view name);
+// As a JSON schema; {} (anything) where the list has none. `body`: whose field it is, where bodies
+// have different ones of that name.
+Json ShapeOf(std::string_view body, std::string_view name);
 Json ErrorShape();
 
 }  // namespace millrace::openai_internal

@@ -56,7 +56,11 @@ std::optional<PassageOrder> OrderOf(const Json& value) {
   return std::nullopt;
 }
 
-// {"top": K, "token_budget": N, "order": "...", "sentences": true}, any of them.
+bool IsPruneRatio(const Json& value) {
+  return value.is_number() && value.get<double>() > 0 && value.get<double>() <= 1;
+}
+
+// {"top": K, "token_budget": N, "order": "...", "sentences": true, "prune": 0.7}, any of them.
 std::optional<ReductionConfig> ParseReductionObject(const Json& object) {
   ReductionConfig config;
   for (const auto& [name, value] : object.items()) {
@@ -72,6 +76,8 @@ std::optional<ReductionConfig> ParseReductionObject(const Json& object) {
     } else if (name == "sentences" && value.is_boolean()) {
       config.sentence_ratio.reset();
       if (value.get<bool>()) config.sentence_ratio = kSentenceRatio;
+    } else if (name == "prune" && IsPruneRatio(value)) {
+      config.prune_ratio = value.get<double>();
     } else {
       return std::nullopt;
     }
@@ -95,8 +101,9 @@ void ParseReduce(Fields& fields, ChatRequest& request) {
   fields.Fail(
       "millrace.reduce",
       fmt::format("'millrace.reduce' must be \"auto\", \"off\", \"top:K\" or an object of "
-                  "\"top\" (1 to {}), \"token_budget\" (tokens), \"sentences\" (true, false) and "
-                  "\"order\" (\"document\", \"given\", \"relevance\", \"reuse\").",
+                  "\"top\" (1 to {}), \"token_budget\" (tokens), \"sentences\" (true, false), "
+                  "\"prune\" (above 0, at most 1) and \"order\" (\"document\", \"given\", "
+                  "\"relevance\", \"reuse\").",
                   kMaxTop),
       "invalid_value");
 }

@@ -80,12 +80,17 @@ TEST(Passages, TheSwitch) {
   EXPECT_EQ(of(json::object({{"order", "reuse"}}))->order, PassageOrder::kReuse);
   EXPECT_EQ(of(json::object({{"sentences", true}}))->sentence_ratio, 0.5);
   EXPECT_FALSE(of(json::object({{"sentences", false}}))->sentence_ratio);
+  EXPECT_EQ(of(json::object({{"prune", 0.25}}))->prune_ratio, 0.25);
+  EXPECT_EQ(of(json::object({{"prune", 1}}))->prune_ratio, 1.0);
+  EXPECT_FALSE(of("auto")->prune_ratio);
   EXPECT_FALSE(of(nullptr));
   for (const json& wrong :
        {json("on"), json("top:0"), json(3), json(true), json::object({{"top", 0}}),
         json::object({{"top", -1}}), json::object({{"top", 1.5}}), json::object({{"top", 1001}}),
         json::object({{"budget", 1}}), json::object({{"order", "best"}}),
-        json::object({{"sentences", 1}}), json::object({{"token_budget", 0}}), json::array({1})}) {
+        json::object({{"sentences", 1}}), json::object({{"token_budget", 0}}), json::array({1}),
+        json::object({{"prune", 0}}), json::object({{"prune", 1.01}}),
+        json::object({{"prune", -0.5}}), json::object({{"prune", true}})}) {
     EXPECT_EQ(ChatError({{"millrace", {{"reduce", wrong}}}}).param, "millrace.reduce") << wrong;
   }
 }

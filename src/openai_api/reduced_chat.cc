@@ -73,6 +73,10 @@ Json ReductionJson(const ReductionReport& report) {
   }
   json["tokens_before"] = reduced.tokens_before;
   json["tokens_after"] = reduced.tokens_after;
+  if (reduced.pruned_tokens != 0 || report.pruning_ms > 0) {
+    json["pruned_tokens"] = reduced.pruned_tokens;
+    json["pruning_ms"] = report.pruning_ms;
+  }
   json["best_dropped_score"] = reduced.best_dropped;
   json["margin"] = reduced.margin ? Json(*reduced.margin) : Json(nullptr);
   return json;

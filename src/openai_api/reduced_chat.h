@@ -25,6 +25,7 @@ struct ReductionReport {
   std::string mode;  // "auto", "off", "top:3"
   ReducedPrompt reduced;
   double took_ms = 0;
+  double pruning_ms = 0;  // of it: scoring the words of passages
 };
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "openai_api/field_tables.h"
 #include "openai_api/passage_options.h"
 
 namespace millrace {
@@ -128,22 +129,7 @@ Json EntryJson(const StoreEntry& store) {
           {"millrace", std::move(own)}};
 }
 
-}  // namespace
-
-bool IsStoreName(std::string_view name) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  };
-  return !name.empty() && name.size() <= kMaxStoreName &&
-         std::all_of(name.begin(), name.end(), allowed);
-}
-
-ApiResult<std::string> ParseStoreCreation(std::string_view body, std::string_view otherwise,
-                                          UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
+std::string ReadStoreCreation(Fields& fields, std::string_view otherwise) {
   std::string name = fields.String("name").value_or(std::string(otherwise));
   RefuseField(fields, "file_ids", "add texts with POST /v1/vector_stores/ID/file_batches");
   RefuseField(fields, "expires_after", "a store stays until it is deleted");
@@ -155,14 +141,10 @@ ApiResult<std::string> ParseStoreCreation(std::string_view body, std::string_vie
                             kMaxStoreName),
                 "invalid_value");
   }
-  return FinishStoreBody(fields, unknown, std::move(name));
+  return name;
 }
 
-ApiResult<std::vector<StoredDocument>> ParseStoreDocuments(std::string_view body,
-                                                           UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
+std::vector<StoredDocument> ReadStoreDocuments(Fields& fields) {
   std::vector<Passage> passages;
   ParseDocuments(fields, passages);
   if (passages.empty()) {
@@ -180,22 +162,10 @@ ApiResult<std::vector<StoredDocument>> ParseStoreDocuments(std::string_view body
     }
     documents.push_back({std::move(passage.id), std::move(passage.title), std::move(passage.text)});
   }
-  return FinishStoreBody(fields, unknown, std::move(documents));
+  return documents;
 }
 
-ApiResult<StoredDocument> ParseStoreFile(std::string_view body, UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  StoredDocument document = FileOf(fields);
-  return FinishStoreBody(fields, unknown, std::move(document));
-}
-
-ApiResult<std::vector<StoredDocument>> ParseStoreFileBatch(std::string_view body,
-                                                           UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
+std::vector<StoredDocument> ReadStoreFileBatch(Fields& fields, UnknownFields unknown) {
   RefuseField(fields, "file_ids", "files are not uploaded, so give 'files' with their texts");
   RefuseField(fields, "attributes", "documents have a title and no attributes");
   RefuseField(fields, "chunking_strategy", "texts are cut at sentence ends");
@@ -221,13 +191,10 @@ ApiResult<std::vector<StoredDocument>> ParseStoreFileBatch(std::string_view body
     fields.Fail(where + "." + file.error().param, where + ": " + file.error().message,
                 file.error().code);
   }
-  return FinishStoreBody(fields, unknown, std::move(documents));
+  return documents;
 }
 
-ApiResult<StoreSearch> ParseStoreSearch(std::string_view body, UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
+StoreSearch ReadStoreSearch(Fields& fields) {
   StoreSearch search;
   search.question = QuestionOf(fields);
   const auto most = fields.Int("max_num_results", 1, kMaxStoreResults);
@@ -236,8 +203,76 @@ ApiResult<StoreSearch> ParseStoreSearch(std::string_view body, UnknownFields unk
   RefuseField(fields, "ranking_options",
               "passages are ranked by BM25 and, where there are some, by vectors");
   RefuseField(fields, "rewrite_query", "the query is searched as it is");
-  return FinishStoreBody(fields, unknown, std::move(search));
+  return search;
 }
+
+}  // namespace
+
+bool IsStoreName(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= kMaxStoreName &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+ApiResult<std::string> ParseStoreCreation(std::string_view body, std::string_view otherwise,
+                                          UnknownFields unknown) {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto value = ReadStoreCreation(fields, otherwise);
+  return FinishStoreBody(fields, unknown, std::move(value));
+}
+
+ApiResult<std::vector<StoredDocument>> ParseStoreDocuments(std::string_view body,
+                                                           UnknownFields unknown) {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto value = ReadStoreDocuments(fields);
+  return FinishStoreBody(fields, unknown, std::move(value));
+}
+
+ApiResult<StoredDocument> ParseStoreFile(std::string_view body, UnknownFields unknown) {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  StoredDocument document = FileOf(fields);
+  return FinishStoreBody(fields, unknown, std::move(document));
+}
+
+ApiResult<std::vector<StoredDocument>> ParseStoreFileBatch(std::string_view body,
+                                                           UnknownFields unknown) {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto value = ReadStoreFileBatch(fields, unknown);
+  return FinishStoreBody(fields, unknown, std::move(value));
+}
+
+ApiResult<StoreSearch> ParseStoreSearch(std::string_view body, UnknownFields unknown) {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto value = ReadStoreSearch(fields);
+  return FinishStoreBody(fields, unknown, std::move(value));
+}
+
+namespace openai_internal {
+
+FieldTable StoreCreationFields() {
+  return TableOf([](Fields& fields) { ReadStoreCreation(fields, ""); });
+}
+FieldTable StoreFileFields() { return TableOf(FileOf); }
+FieldTable StoreFileBatchFields() {
+  return TableOf([](Fields& fields) { ReadStoreFileBatch(fields, UnknownFields::kIgnore); });
+}
+FieldTable StoreDocumentsFields() { return TableOf(ReadStoreDocuments); }
+FieldTable StoreSearchFields() { return TableOf(ReadStoreSearch); }
+
+}  // namespace openai_internal
 
 std::string StoreJson(const StoreEntry& store) { return Dump(EntryJson(store)); }
 

@@ -131,6 +131,40 @@ bool Extract(std::string_view question, double ratio, const std::vector<size_t>&
   return true;
 }
 
+// Leaves out words of the kept passages, never of their titles.
+Status PruneKept(std::string_view question, const ReductionConfig& config,
+                 const TokenCounter& count, const ReductionHelpers& helpers,
+                 ReducedPrompt& reduced) {
+  if (!config.prune_ratio || !helpers.surprise || config.mode == ReductionMode::kOff) return {};
+  std::vector<std::string> texts;
+  for (const JudgedPassage& kept : reduced.kept) texts.push_back(kept.passage.text);
+  ASSIGN_OR_RETURN(const auto scored, helpers.surprise(texts));
+  if (scored.size() != texts.size()) {
+    return Error{"A model scored another number of passages than it was given",
+                 ErrorKind::kInternal};
+  }
+  ASSIGN_OR_RETURN(TermReader reader, TermReader::Create());
+  const std::vector<uint64_t> asked = ReadQuestion(reader, question);
+  const auto stays = [&](std::string_view word) {
+    bool matters =
+        std::any_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+    reader.Read(word, [&](std::string_view term) {
+      matters = matters || std::binary_search(asked.begin(), asked.end(), HashOfTerm(term));
+    });
+    return matters;
+  };
+  reduced.tokens_after = 0;
+  for (size_t i = 0; i < reduced.kept.size(); ++i) {
+    JudgedPassage& kept = reduced.kept[i];
+    const int64_t before = kept.tokens;
+    kept.passage.text = PruneText(kept.passage.text, scored[i], *config.prune_ratio, stays);
+    kept.tokens = count(NumberedLine(i + 1, kept.passage.title, kept.passage.text));
+    reduced.pruned_tokens += before - kept.tokens;
+    reduced.tokens_after += kept.tokens;
+  }
+  return {};
+}
+
 void MeasureRisk(const std::vector<JudgedPassage>& judged, ReducedPrompt& reduced) {
   double lowest_kept = reduced.best_score;
   bool risk = false;
@@ -226,7 +260,9 @@ Result<ReducedPrompt> ReducePrompt(std::string_view question, std::span<const Pa
   }
   ASSIGN_OR_RETURN(Candidates candidates,
                    CandidatesOf(question, documents, config.chunk_tokens, helpers.models));
-  return ReduceRanked(std::move(candidates), config, count, helpers);
+  ReducedPrompt reduced = ReduceRanked(std::move(candidates), config, count, helpers);
+  RETURN_IF_ERROR(PruneKept(question, config, count, helpers, reduced));
+  return reduced;
 }
 
 Result<ReducedPrompt> ReduceFromStore(PassageStore& store, std::string_view question,
@@ -236,7 +272,9 @@ Result<ReducedPrompt> ReduceFromStore(PassageStore& store, std::string_view ques
   const size_t depth = off ? kStoreOff : std::max(kStoreDepth, config.most);
   ASSIGN_OR_RETURN(Candidates candidates,
                    CandidatesFrom(store, question, depth, off ? PassageModels() : helpers.models));
-  return ReduceRanked(std::move(candidates), config, count, helpers);
+  ReducedPrompt reduced = ReduceRanked(std::move(candidates), config, count, helpers);
+  RETURN_IF_ERROR(PruneKept(question, config, count, helpers, reduced));
+  return reduced;
 }
 
 }  // namespace millrace

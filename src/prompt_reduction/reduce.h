@@ -5,7 +5,8 @@
 // The kept ones come in an order that does not depend on the question, so that prompts begin alike
 // and the prefix cache finds them.
 //
-// Invariant: deterministic; kept passages are pieces of the given documents, unchanged. Where no
+// Invariant: deterministic; kept passages are pieces of the given documents, unchanged unless they
+// are pruned. Where no
 // passage has a word of the question there is nothing to judge by: all are kept that the budget
 // allows (in mode kTop the first `most`); else only passages with one are. A budget is kept even
 // below the minimum, but the best passage stays. May change answers: `margin` says how near to the
@@ -25,6 +26,7 @@
 #include "prompt_reduction/candidates.h"
 #include "prompt_reduction/passage.h"
 #include "prompt_reduction/reuse_order.h"
+#include "prompt_reduction/token_pruning.h"
 
 namespace millrace {
 
@@ -53,6 +55,9 @@ struct ReductionConfig {
   // Of kept passages only the sentences that score at least so much of their best
   // (sentence_extraction.h); absent: whole passages.
   std::optional<double> sentence_ratio;
+  // Of their tokens about so many, from 0 to 1: words that a model could have guessed are left out
+  // (token_pruning.h); absent: all.
+  std::optional<double> prune_ratio;
 };
 
 // What reduction may be given beside its configuration.
@@ -60,6 +65,7 @@ struct ReductionHelpers {
   PassageModels models;
   ReuseOrder* reuse = nullptr;  // for PassageOrder::kReuse; must outlive the call
   uint64_t reuse_root = 0;      // prompts that may share a beginning
+  SurpriseModel surprise;       // for prune_ratio; absent: nothing is pruned
 };
 
 // Why a passage was kept or dropped.
@@ -90,6 +96,7 @@ struct ReducedPrompt {
   std::array<size_t, kPassageFates> fate{};  // how many passages had which
   int64_t tokens_before = 0;                 // of all passages, and of those kept
   int64_t tokens_after = 0;
+  int64_t pruned_tokens = 0;  // that pruning took from those kept
   // (the lowest kept score - the highest dropped) / best, at least 0; absent where nothing was
   // dropped or nothing was scored. A dropped duplicate of a kept passage is no risk: not counted.
   std::optional<double> margin;
@@ -104,7 +111,7 @@ struct ReducedPrompt {
 using TokenCounter = std::function<int64_t(std::string_view)>;
 
 // Sets `document` of the passages to their index. An error only where SQLite cannot do full-text
-// search.
+// search, or a model fails.
 Result<ReducedPrompt> ReducePrompt(std::string_view question, std::span<const Passage> documents,
                                    const ReductionConfig& config, const TokenCounter& count,
                                    const ReductionHelpers& helpers = {});
@@ -117,7 +124,7 @@ Result<ReducedPrompt> ReduceFromStore(PassageStore& store, std::string_view ques
                                       const ReductionConfig& config, const TokenCounter& count,
                                       const ReductionHelpers& helpers = {});
 
-// The same for passages that are ranked. In mode kOff the ranking does not count.
+// The same for passages that are ranked, without pruning. In mode kOff the ranking does not count.
 ReducedPrompt ReduceRanked(Candidates candidates, const ReductionConfig& config,
                            const TokenCounter& count, const ReductionHelpers& helpers = {});
 

@@ -5,6 +5,7 @@
 #include "embedding/embedding_service.h"
 #include "openai_api/embedding_requests.h"
 #include "openai_api/embedding_response.h"
+#include "server/key_limits.h"
 
 namespace millrace::server_internal {
 namespace {
@@ -35,24 +36,36 @@ bool IsServed(const ContextPointer& context, const SideModel& model, const std::
   return false;
 }
 
-// Computes the texts; `answer` makes the response's body of the numbers, on the model's thread.
-void ComputeTexts(const ContextPointer& context, EmbeddingService& service,
+// Computes the texts; `answer` makes the response's body of the numbers, on the model's thread. The
+// key's limits are those of generations, with the texts' tokens as prompt.
+void ComputeTexts(const ContextPointer& context, EmbeddingService& service, Metrics::SideUse use,
                   std::vector<EmbeddingText> texts, std::string_view name,
                   std::function<std::string(std::vector<float>)> answer) {
+  const int64_t tokens = TokensOf(texts), count = std::ssize(texts);
+  std::shared_ptr<KeyLoad::Ticket> ticket;
+  if (const ApiKey* key = context->api_key()) {
+    auto entered = EnterKeyLoad(context, *key, tokens);
+    if (const auto* error = std::get_if<ApiError>(&entered)) return context->Refuse(*error);
+    ticket = std::make_shared<KeyLoad::Ticket>(std::get<KeyLoad::Ticket>(std::move(entered)));
+  }
   ++context->generations();
   EmbeddingJob job;
   job.texts = std::move(texts);
   job.is_cancelled = [context] { return context->responder().disconnected(); };
-  job.done = [context, answer = std::move(answer)](Result<std::vector<float>> numbers) {
+  job.done = [=, answer = std::move(answer),
+              held = ticket](Result<std::vector<float>> numbers) mutable {
+    held.reset();  // before the answer: who has it may send the next
     if (context->responder().disconnected()) {
       context->Log(499, EndState::kCancelled);
     } else if (!numbers.ok()) {
       context->Refuse(ToApiError(numbers.error()));
     } else {
+      context->metrics().SideModelAnswered(use, count, tokens, context->SinceArrival());
       context->Reply(JsonResponse(200, answer(std::move(*numbers))));
     }
     --context->generations();
   };
+  ticket.reset();
   const Status accepted = service.Submit(std::move(job), name);
   if (accepted.ok()) return;
   ApiError error = ToApiError(accepted.error());
@@ -89,7 +102,7 @@ void HandleEmbeddings(const ContextPointer& context, const HttpRequest& request)
     }
   }
   const int64_t tokens = TokensOf(texts), count = std::ssize(texts);
-  ComputeTexts(context, *served.service, std::move(texts), "input",
+  ComputeTexts(context, *served.service, Metrics::SideUse::kEmbedding, std::move(texts), "input",
                [=, id = served.id, format = wanted.format](std::vector<float> numbers) {
                  MatrixView<const float> vectors{numbers.data(), count, width, width};
                  std::vector<float> shortened;
@@ -113,8 +126,8 @@ void HandleRerank(const ContextPointer& context, const HttpRequest& request) {
     pairs.push_back(served.service->model().EncodePair(wanted->query, document));
   }
   const int64_t tokens = TokensOf(pairs);
-  ComputeTexts(context, *served.service, std::move(pairs), "the query with documents",
-               [=, id = served.id](std::vector<float> scores) {
+  ComputeTexts(context, *served.service, Metrics::SideUse::kRerank, std::move(pairs),
+               "the query with documents", [=, id = served.id](std::vector<float> scores) {
                  return RerankJson(id, *wanted, scores, tokens);
                });
 }

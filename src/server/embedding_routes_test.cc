@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 class EmbeddingServerTest : public ServerTest {
  protected:
-  void StartWithModels() {
+  void StartWithModels(ServerConfig config = {}) {
     TinyEncoderSpec ranker;
     ranker.pooling = 4;
     ranker.classifier = true;
@@ -25,7 +25,7 @@ class EmbeddingServerTest : public ServerTest {
     rerank_ = std::make_unique<EmbeddingService>(std::move(rerank_model_.model));
     embedding_side_ = {"tiny-embed", embedding_.get()};
     rerank_side_ = {"tiny-rank", rerank_.get()};
-    StartServer();
+    StartServer(std::move(config));
   }
   json Ask(const std::string& path, const json& body, int status = 200) {
     const ClientResponse response = Post(path, body);
@@ -110,6 +110,38 @@ TEST_F(EmbeddingServerTest, RanksDocuments) {
   EXPECT_EQ(
       Ask("/v1/rerank", {{"query", "q"}, {"documents", documents}, {"top_n", 1}})["results"].size(),
       1u);
+}
+
+// "a b c" has five tokens with [CLS] and [SEP]; a pair of it with "a" seven. What a key may use up
+// in a minute is what it may use of all models together.
+TEST_F(EmbeddingServerTest, AKeysLimitsAndMetricsCountTextsAsPrompts) {
+  ServerConfig config;
+  ApiKey key = MakeApiKey("secret"), other = MakeApiKey("other");
+  key.limits.tokens_per_minute = 20;
+  other.limits.requests_per_minute = 1;
+  config.keys = ApiKeys({key, other});
+  StartWithModels(std::move(config));
+  const auto ask = [&](const std::string& path, const json& body, const std::string& secret) {
+    return Post(path, body, "Authorization: Bearer " + secret + "\r\n");
+  };
+  const json embed = {{"input", {"a b c", "a b c"}}},
+             rank = {{"query", "a b c"}, {"documents", {"a"}}};
+  EXPECT_EQ(ask("/v1/embeddings", embed, "secret").status, 200);  // 10 tokens
+  EXPECT_EQ(ask("/v1/rerank", rank, "secret").status, 200);       // 17
+  const ClientResponse refused = ask("/v1/embeddings", embed, "secret");
+  EXPECT_EQ(refused.status, 429) << refused.body;
+  EXPECT_EQ(json::parse(refused.body)["error"]["code"], "rate_limit_exceeded");
+  EXPECT_THAT(refused.body, HasSubstr("20 tokens per minute"));
+  EXPECT_EQ(ask("/v1/rerank", rank, "other").status, 200);
+  EXPECT_THAT(ask("/v1/rerank", rank, "other").body, HasSubstr("1 requests per minute"));
+  EXPECT_EQ(ask("/v1/embeddings", embed, "none").status, 401);
+  const std::string metrics =
+      TestClient(port()).Get("/metrics", "Authorization: Bearer secret\r\n").body;
+  EXPECT_THAT(metrics, HasSubstr("\nmillrace:embedding_texts_total 2\n"));
+  EXPECT_THAT(metrics, HasSubstr("\nmillrace:embedding_tokens_total 10\n"));
+  EXPECT_THAT(metrics, HasSubstr("\nmillrace:rerank_documents_total 2\n"));
+  EXPECT_THAT(metrics, HasSubstr("\nmillrace:rerank_tokens_total 14\n"));
+  EXPECT_THAT(metrics, HasSubstr("\nmillrace:rerank_request_seconds_count 2\n"));
 }
 
 TEST_F(EmbeddingServerTest, NamesItsModels) {

@@ -5,48 +5,14 @@
 #include <limits>
 #include <utility>
 
+#include "server/key_limits.h"
+
 namespace millrace::server_internal {
 namespace {
 
 int64_t CountCharacters(std::string_view bytes) {
   return std::count_if(bytes.begin(), bytes.end(),
                        [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
-}
-
-KeyLimits LimitsOf(const ApiKey& key, const ServerConfig& config) {
-  KeyLimits limits = key.limits;
-  if (limits.requests == 0) limits.requests = config.max_requests_per_key;
-  if (limits.tokens == 0) limits.tokens = config.max_tokens_per_key;
-  return limits;
-}
-
-ApiError TooMuchOfKey(const KeyLimits& limits, const KeyLoad::Refusal& refusal) {
-  const auto message = [&] {
-    switch (refusal.limit) {
-      case KeyLoad::Limit::kRequests:
-        return fmt::format("{} requests under way, its limit: try again when one has ended",
-                           limits.requests);
-      case KeyLoad::Limit::kTokens:
-        return fmt::format(
-            "under way what its limit of {} prompt tokens allows: try again when a request has "
-            "ended",
-            limits.tokens);
-      case KeyLoad::Limit::kRequestsPerMinute:
-        return fmt::format("used up its {} requests per minute: try again after the Retry-After",
-                           limits.requests_per_minute);
-      case KeyLoad::Limit::kTokensPerMinute:
-        break;
-    }
-    return fmt::format("used up its {} tokens per minute: try again after the Retry-After",
-                       limits.tokens_per_minute);
-  };
-  ApiError error = HttpApiError(429, "This API key has " + message() + ".");
-  error.type = "rate_limit_error";
-  error.code = "rate_limit_exceeded";
-  if (refusal.retry_after > Duration(0)) {
-    error.retry_after = std::chrono::ceil<std::chrono::seconds>(refusal.retry_after).count();
-  }
-  return error;
 }
 
 }  // namespace
@@ -98,11 +64,8 @@ void Generation::Start(ContextPointer context, Plan plan) {
   if (const ApiKey* key = context->api_key()) {
     int64_t tokens = 0;
     for (const auto& prompt : plan.prompts) tokens += static_cast<int64_t>(prompt.size());
-    const KeyLimits limits = LimitsOf(*key, context->shared().config);
-    auto entered = context->load().TryEnter(key->id, tokens, limits, context->shared().clock.Now());
-    if (const auto* refusal = std::get_if<KeyLoad::Refusal>(&entered)) {
-      return context->Refuse(TooMuchOfKey(limits, *refusal));
-    }
+    auto entered = EnterKeyLoad(context, *key, tokens);
+    if (const auto* error = std::get_if<ApiError>(&entered)) return context->Refuse(*error);
     ticket.emplace(std::get<KeyLoad::Ticket>(std::move(entered)));
   }
   auto reduction = std::move(plan.reduction);

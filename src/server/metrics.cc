@@ -176,6 +176,15 @@ Metrics::Metrics(std::string model, MetricNames names, bool quantiles)
           &AddHistogram("request_prefill_time_seconds", "From the first step to the first token.")),
       decode_(&AddHistogram("request_decode_time_seconds",
                             "From the first token to the sequence's end.")) {
+  side_models_ = {
+      {SideUse::kEmbedding,
+       {&AddCounter("embedding_texts_total", "Texts that /v1/embeddings has answered."),
+        &AddCounter("embedding_tokens_total", "Their tokens."),
+        &AddHistogram("embedding_request_seconds", "From their request's arrival to its answer.")}},
+      {SideUse::kRerank,
+       {&AddCounter("rerank_documents_total", "Documents that /v1/rerank has ranked."),
+        &AddCounter("rerank_tokens_total", "Their tokens, with the query's for each."),
+        &AddHistogram("rerank_request_seconds", "From their request's arrival to its answer.")}}};
   for (const Ending e : {Ending::kStop, Ending::kLength, Ending::kAbort, Ending::kError}) {
     endings_[e] = &AddCounter("request_success_total",
                               "Sequences that ended; abort: the client left or the server stopped.",
@@ -231,6 +240,14 @@ void Metrics::PassagesReduced(const ReducedPrompt& reduced, Duration took) {
   passage_tokens_dropped_->Increment(
       static_cast<double>(reduced.tokens_before - reduced.tokens_after));
   reduction_->Observe(Seconds(took));
+}
+
+void Metrics::SideModelAnswered(SideUse use, int64_t texts, int64_t tokens,
+                                Duration since_arrival) {
+  const SideCounts& counts = side_models_.at(use);
+  counts.texts->Increment(static_cast<double>(texts));
+  counts.tokens->Increment(static_cast<double>(tokens));
+  counts.latency->Observe(Seconds(since_arrival));
 }
 
 void Metrics::RequestLogged(EndState end) { logged_.at(end)->Increment(); }

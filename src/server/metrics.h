@@ -39,6 +39,9 @@ class Metrics {
   void SequenceEnded(Ending ending, const RequestTimings& timings, Duration since_arrival);
   // Of a chat request's passages.
   void PassagesReduced(const ReducedPrompt& reduced, Duration took);
+  // Of a request to a model beside the one that generates, when it is answered.
+  enum class SideUse { kEmbedding, kRerank };
+  void SideModelAnswered(SideUse use, int64_t texts, int64_t tokens, Duration since_arrival);
   // Of an HTTP request: its one log line.
   void RequestLogged(EndState end);
 
@@ -63,6 +66,12 @@ class Metrics {
   prometheus::Counter* passage_tokens_dropped_;
   std::map<Ending, prometheus::Counter*> endings_;
   std::map<EndState, prometheus::Counter*> logged_;
+  struct SideCounts {
+    prometheus::Counter* texts;
+    prometheus::Counter* tokens;
+    prometheus::Histogram* latency;
+  };
+  std::map<SideUse, SideCounts> side_models_;
   prometheus::Histogram* reduction_;
   prometheus::Histogram* first_token_;
   prometheus::Histogram* between_tokens_;

@@ -7,6 +7,7 @@
 #include "prompt_reduction/passage_store.h"
 #include "prompt_reduction/reduction_switch.h"
 #include "server/passage_models.h"
+#include "server/prompt_surprise.h"
 #include "server/store_access.h"
 
 namespace millrace::server_internal {
@@ -84,6 +85,15 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   };
   ReductionHelpers helpers;
   helpers.models = PassageModelsOf(shared.model);
+  Duration pruning{};
+  if (config.prune_ratio) {
+    helpers.surprise = [&, model = SurpriseModelOf(context)](std::span<const std::string> texts) {
+      const TimePoint asked = shared.clock.Now();
+      auto scored = model(texts);
+      pruning += shared.clock.Now() - asked;
+      return scored;
+    };
+  }
   helpers.reuse = &context->reuse();
   // As prefix caches are: one per key and salt.
   helpers.reuse_root = HashOfTerm(context->key()) ^ Mix64(HashOfTerm(chat.options.cache_salt));
@@ -100,6 +110,7 @@ ApiResult<std::shared_ptr<const ReductionReport>> ReducePassages(const ContextPo
   report->mode = NameOf(config);
   report->reduced = std::move(reduced);
   report->took_ms = Milliseconds(took);
+  report->pruning_ms = Milliseconds(pruning);
   context->metrics().PassagesReduced(report->reduced, took);
   return report;
 }

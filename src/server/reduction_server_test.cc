@@ -40,6 +40,43 @@ class ReductionServerTest : public ServerTest {
   }
 };
 
+// The scorer says that every token could have been guessed: what must stay stays, the rest goes.
+TEST_F(ReductionServerTest, PrunedPassagesAreShorterAndKeepTheirNumbers) {
+  std::atomic<int> asked = 0;
+  surprises_ = [&](std::span<const TokenId> tokens) -> Result<std::vector<float>> {
+    ++asked;
+    return std::vector<float>(tokens.size() - 1, 0.1f);
+  };
+  StartServer();
+  const json whole = Answer(Asking(nullptr))["usage"];
+  EXPECT_EQ(asked, 0);
+  EXPECT_FALSE(whole["millrace"]["reduction"].contains("pruned_tokens"));
+  const json pruned = Answer(Asking({{"prune", 0.1}}))["usage"];
+  EXPECT_EQ(asked, 2);  // kept passages
+  const json& told = pruned["millrace"]["reduction"];
+  ASSERT_EQ(told["kept"].size(), 2u);
+  EXPECT_EQ(told["kept"][1]["id"], "d3");
+  EXPECT_EQ(told["kept"][1]["number"], 2);
+  const int less = told["pruned_tokens"];
+  EXPECT_GT(less, 0);
+  EXPECT_EQ(whole["prompt_tokens"].get<int>() - less, pruned["prompt_tokens"].get<int>());
+  EXPECT_EQ(told["tokens_after"].get<int>() + less,
+            whole["millrace"]["reduction"]["tokens_after"].get<int>());
+  EXPECT_GT(told["pruning_ms"], 0.0);
+  EXPECT_LE(told["pruning_ms"], pruned["millrace"]["reduction_ms"]);
+}
+
+// Without a smaller model the served one scores, by requests of its own.
+TEST_F(ReductionServerTest, PruningWithoutADraftAsksTheModelItself) {
+  ServerConfig config;
+  config.reduction.prune_ratio = 0.5;
+  StartServer(std::move(config));
+  const json told = Answer(Asking(nullptr))["usage"]["millrace"]["reduction"];
+  EXPECT_EQ(told["kept"].size(), 2u);
+  EXPECT_GT(told["pruned_tokens"], 0);
+  EXPECT_EQ(engine_->stats().finished, 3);  // two passages, and the answer
+}
+
 TEST_F(ReductionServerTest, AutoIsTheDefaultAndTheAnswerTells) {
   row_time_ = std::chrono::microseconds(50);
   StartServer();

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -149,6 +150,9 @@ struct ServedModel {
   // template.
   std::function<Result<std::string>(std::string_view chat_json)> render_chat;
   PassagePlace passage_place = PassagePlace::kSystemMessage;
+  // A smaller model's -ln of the probability of each token but the first, of at most 512: what
+  // pruned passages are scored with; absent: the engine's own model. From any thread; may wait.
+  std::function<Result<std::vector<float>>(std::span<const TokenId> tokens)> surprises;
   SideModel embedding;  // for /v1/embeddings
   SideModel rerank;     // for /v1/rerank; its model ranks
 };

@@ -73,6 +73,7 @@ class ServerTest : public testing::Test {
       }
       return text;
     };
+    served.surprises = surprises_;
     served.embedding = embedding_side_;
     served.rerank = rerank_side_;
     server_ = std::make_unique<Server>(std::move(config), std::move(served));
@@ -125,6 +126,7 @@ class ServerTest : public testing::Test {
   Speculation speculation_ = Speculation::kOff;
   float habit_ = 0;                        // of the model: what it says can be foreseen
   std::chrono::microseconds row_time_{0};  // beside the step's, of each token that is computed
+  std::function<Result<std::vector<float>>(std::span<const TokenId>)> surprises_;
   SideModel embedding_side_, rerank_side_;
   std::vector<std::string> adapters_;  // names
   std::optional<Tokenizer> tokenizer_;
