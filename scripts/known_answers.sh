@@ -7,7 +7,7 @@ millrace=${1:?usage: known_answers.sh MILLRACE FOLDER [CASE ...]}
 folder=${2:?usage: known_answers.sh MILLRACE FOLDER [CASE ...]}
 shift 2
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(unique same hurts unpredictable single slowed)
+[ ${#cases[@]} -gt 0 ] || cases=(unique same hurts unpredictable single slowed alone many)
 failed=0
 
 # expect FILE SUBJECT METRIC VERDICT...: the verdict of the metric in the block of the subject is one of those.
@@ -23,6 +23,28 @@ expect() {
   done
   echo "WRONG: $(basename "$file" .txt): $subject, '$line', not: $*"
   failed=1
+}
+
+# study NAME PYTHON QUESTIONS ARGUMENT...: `millrace reduce` on the demo model's own questions, and what must hold of its rows,
+# an expression over row["setting"].
+study() {
+  local name=$1 demand=$2 questions=$3 system models
+  shift 3
+  models=$(dirname "$0")/../models
+  system=$(cd "$models" && python3 -c 'import corpus; print(corpus.SYSTEM, end="")')
+  python3 "$models/study_questions.py" demo "$folder/$name" --questions "$questions" "$@"
+  "$millrace" reduce "$folder/$name/questions.jsonl" --answer --most 4 --system "$system" --seed 3 --serve-flags "--threads 1" \
+    --out "$folder/$name" | tee "$folder/$name.txt" || failed=1
+  if python3 - "$folder/$name/reduction.json" "$demand" <<'END'; then
+import json, sys
+row = {r["setting"]: {k: v["mean"] if isinstance(v, dict) else v for k, v in r.items()} for r in json.load(open(sys.argv[1]))["rows"]}
+sys.exit(0 if eval(sys.argv[2]) else 1)
+END
+    echo "ok: $name: $demand"
+  else
+    echo "WRONG: $name: not: $demand"
+    failed=1
+  fi
 }
 
 measure() {
@@ -60,6 +82,14 @@ for case in "${cases[@]}"; do
       measure slowed generate:mixed --switches prefix-cache --handicap 10,1 --requests 800 --requests-per-run 200
       expect "$folder/slowed.txt" "all on, slowed by 10 %" e2e_ms hurts
       expect "$folder/slowed.txt" "all on, slowed by 1 %" e2e_ms "no practical effect" undecided
+      ;;
+    alone) # one passage, which answers: no setting may change anything
+      study alone 'all(r["passages_kept"] == 1 and r["exact_match"] == 1 and r["prompt_tokens"] == row["off"]["prompt_tokens"] for r in row.values())' \
+        60 --passages 1 --same-entity 0
+      ;;
+    many) # 24 passages: the embedded model reads 8 at most, so fewer must answer better, from a quarter of the tokens
+      study many 'row["auto"]["exact_match"] > row["off"]["exact_match"] + 0.2 and row["auto"]["prompt_tokens"] < row["off"]["prompt_tokens"] / 4 and row["off"]["recall"] == 1' \
+        60
       ;;
     *)
       echo "unknown case $case" >&2
