@@ -154,6 +154,9 @@ TEST_F(PassageStoreTest, PoisonedQuestionsAndDocumentsAreWords) {
     EXPECT_TRUE(store.Search(question, 10).ok()) << question.substr(0, 50);
   }
   EXPECT_THAT(Ids(store, "mayor"), ElementsAre("'; DROP TABLE words; --"));
+  // Found as it will stand in a prompt.
+  EXPECT_EQ(store.Search("mayor", 1)->at(0).passage.text,
+            "mayor \xef\xbf\xbd\xef\xbf\xbd AND NOT NEAR(x)");
   EXPECT_TRUE(*store.Delete("'; DROP TABLE words; --"));
   EXPECT_TRUE(store.Verify().ok());
   EXPECT_FALSE(store.Add(std::vector<StoredDocument>{{"", "", "no id"}}).ok());

@@ -1,7 +1,10 @@
 #include "prompt_reduction/store_search.h"
 
+#include <unicode/utf8.h>
+
 #include <algorithm>
 #include <set>
+#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -29,11 +32,25 @@ std::string MatchOf(std::span<const QuestionWord> words) {
   return match;
 }
 
+// Bytes that are no UTF-8 become replacement characters, as they would on the way into a prompt:
+// there they take more tokens, which must be counted.
+std::string ReadableText(const std::string& text) {
+  std::string readable;
+  for (size_t at = 0; at < text.size();) {
+    size_t next = at;
+    UChar32 letter = 0;
+    U8_NEXT(text.data(), next, text.size(), letter);
+    readable += letter >= 0 ? std::string_view(text).substr(at, next - at) : "\xef\xbf\xbd";
+    at = next;
+  }
+  return readable;
+}
+
 // Of a row (p.id, d.name, d.title, p.text, p.begin).
 Passage PassageOfRow(const SqliteStatement& row) {
   return {.id = row.Text(1),
-          .title = row.Text(2),
-          .text = row.Text(3),
+          .title = ReadableText(row.Text(2)),
+          .text = ReadableText(row.Text(3)),
           .begin = static_cast<size_t>(row.Int(4))};
 }
 
