@@ -265,6 +265,7 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags) {
   ASSIGN_OR_RETURN(const auto source, file.FindString("tokenizer.chat_template"));
   if (source) {
     ASSIGN_OR_RETURN(loaded.chat_template, ChatTemplate::Parse(*source));
+    loaded.chat_template_source = *source;
   }
   ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
   TransformerOptions options;

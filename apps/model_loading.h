@@ -81,8 +81,9 @@ struct LoadedModel {
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;  // absent where the file has none
-  std::unique_ptr<Transformer> model;         // moved into an Engine by MakeEngine
-  std::string id;  // "evidence-target", from general.name or the file's name
+  std::string chat_template_source;
+  std::unique_ptr<Transformer> model;  // moved into an Engine by MakeEngine
+  std::string id;                      // "evidence-target", from general.name or the file's name
   ModelInfo info;
   Isa isa = Isa::kScalar;
   KvType kv_type = KvType::kBf16;

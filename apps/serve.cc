@@ -165,6 +165,8 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, LoadedSideM
     if (TakesDocuments(*loaded.chat_template, *loaded.tokenizer)) {
       served.passage_place = PassagePlace::kTemplate;
     }
+    served.answer_style =
+        StyleOf(*loaded.chat_template, *loaded.tokenizer, loaded.chat_template_source);
     served.render_chat = [&loaded](std::string_view chat) {
       return RenderChatJson(*loaded.chat_template, *loaded.tokenizer, chat);
     };

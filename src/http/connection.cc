@@ -182,7 +182,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   if (const error_code error = co_await ReadHeader(parser)) {
     const Refusal refusal =
         RefusalFor(error, parser.get().target().empty() ? Part::kRequestLine : Part::kFields);
-    co_await Refuse(refusal);
+    co_await Refuse(refusal, parser.get().target());
     co_return std::nullopt;
   }
   version_11_ = parser.get().version() >= 11;
@@ -190,7 +190,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   TakeOrigin(parser);
   const std::optional<Refusal> header_refusal = CheckHeader(parser);
   if (header_refusal) {
-    co_await Refuse(*header_refusal);
+    co_await Refuse(*header_refusal, parser.get().target());
     co_return std::nullopt;
   }
   const auto declared = parser.content_length();
@@ -198,7 +198,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
       declared ? static_cast<size_t>(*declared) : (parser.chunked() ? config.max_body_bytes : 0);
   if (!budget.Resize(expected)) {
     const Refusal refusal{503, "Too many large requests are under way; try again later."};
-    co_await Refuse(refusal);
+    co_await Refuse(refusal, parser.get().target());
     co_return std::nullopt;
   }
   SetDeadline(config.body_time);
@@ -208,7 +208,7 @@ asio::awaitable<std::optional<HttpRequest>> Connection::ReadRequest(BodyBudget& 
   }
   if (const error_code error = co_await ReadBody(parser)) {
     const Refusal refusal = RefusalFor(error, Part::kBody);
-    co_await Refuse(refusal);
+    co_await Refuse(refusal, parser.get().target());
     co_return std::nullopt;
   }
   ClearDeadline();
@@ -305,7 +305,7 @@ HttpRequest Connection::ToRequest(Parser& parser) const {
   return request;
 }
 
-asio::awaitable<void> Connection::Refuse(const Refusal& refusal) {
+asio::awaitable<void> Connection::Refuse(const Refusal& refusal, std::string_view target) {
   ClearDeadline();
   timed_out_ = false;
   keep_alive_ = false;
@@ -314,7 +314,8 @@ asio::awaitable<void> Connection::Refuse(const Refusal& refusal) {
     co_return;
   }
   unread_input_ = true;
-  const HttpResponse response = shared_->config.error_format(refusal.status, refusal.message);
+  const HttpResponse response =
+      shared_->config.error_format(refusal.status, refusal.message, target);
   co_await WriteWhole(response);
 }
 

@@ -102,7 +102,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<error_code> ReadSome();
   std::optional<Refusal> CheckHeader(const Parser& parser) const;
   Refusal RefusalFor(error_code error, Part part) const;
-  asio::awaitable<void> Refuse(const Refusal& refusal);
+  asio::awaitable<void> Refuse(const Refusal& refusal, std::string_view target);
   HttpRequest ToRequest(Parser& parser) const;
 
   asio::awaitable<NextStep> Answer(Exchange& exchange);

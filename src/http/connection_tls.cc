@@ -30,7 +30,7 @@ asio::awaitable<bool> Connection::Handshake() {
   unread_input_ = true;  // behind an alert, or the words below
   if (IsPlainHttp(error)) {
     const HttpResponse response =
-        shared_->config.error_format(400, "This port speaks TLS: use https://.");
+        shared_->config.error_format(400, "This port speaks TLS: use https://.", {});
     const std::string bytes = Head(response, response.body.size()) + response.body;
     SetDeadline(shared_->config.write_stall);
     co_await asio::async_write(socket_, asio::buffer(bytes), kAwait);

@@ -46,7 +46,8 @@ asio::awaitable<Connection::NextStep> Connection::Answer(Exchange& exchange) {
     if (output.whole) {
       HttpResponse response = *std::move(output.whole);
       if (response.status >= 500 && response.body.empty()) {
-        response = shared_->config.error_format(500, "The server failed to answer this request.");
+        response =
+            shared_->config.error_format(500, "The server failed to answer this request.", {});
       }
       error = co_await WriteWhole(response);
       if (error) exchange.Disconnect();

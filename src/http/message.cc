@@ -98,7 +98,7 @@ std::string_view ReasonPhrase(int status) {
   return "Unknown";
 }
 
-HttpResponse PlainError(int status, std::string_view message) {
+HttpResponse PlainError(int status, std::string_view message, std::string_view) {
   HttpResponse response;
   response.status = status;
   response.body = std::string(message) + "\n";

@@ -41,9 +41,11 @@ struct HttpResponse {
   std::vector<HttpHeader> headers;  // beside Content-Type, Content-Length, Connection, Date
 };
 
-// How the server words its own refusals (404, 405, 408, 413, 414, 431, ...).
-using ErrorFormat = std::function<HttpResponse(int status, std::string_view message)>;
-HttpResponse PlainError(int status, std::string_view message);
+// How the server words its own refusals (404, 405, 408, 413, 414, 431, ...); `target`: of the
+// request, as far as it was read, which may be not at all.
+using ErrorFormat =
+    std::function<HttpResponse(int status, std::string_view message, std::string_view target)>;
+HttpResponse PlainError(int status, std::string_view message, std::string_view target = {});
 
 // "Not Found" for 404; "Unknown" for a number that has no name here.
 std::string_view ReasonPhrase(int status);

@@ -36,7 +36,7 @@ void Router::operator()(HttpRequest request, Responder responder) const {
     }
   }
   if (matched.empty()) {
-    responder.Send(error_format_(404, "There is nothing at " + request.path + "."));
+    responder.Send(error_format_(404, "There is nothing at " + request.path + ".", request.path));
     return;
   }
   std::string allow;
@@ -53,8 +53,10 @@ void Router::operator()(HttpRequest request, Responder responder) const {
   if (method == "OPTIONS") {
     response.status = 204;
   } else {
-    response = error_format_(405, "The method " + request.method + " is not allowed at " +
-                                      request.path + ". Allowed: " + allow + ".");
+    response = error_format_(405,
+                             "The method " + request.method + " is not allowed at " + request.path +
+                                 ". Allowed: " + allow + ".",
+                             request.path);
   }
   response.headers.push_back({"Allow", allow});
   responder.Send(std::move(response));

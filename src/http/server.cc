@@ -91,8 +91,8 @@ void HttpServer::Impl::Admit(tcp::socket socket) {
   if (stopping || connections.size() >= shared->config.max_connections) {
     lock.unlock();
     if (shared->config.tls) return;  // a handshake is what it cannot afford now
-    const HttpResponse busy =
-        shared->config.error_format(503, "The server has too many connections; try again later.");
+    const HttpResponse busy = shared->config.error_format(
+        503, "The server has too many connections; try again later.", {});
     const std::string bytes =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: " + busy.content_type +
         "\r\nContent-Length: " + std::to_string(busy.body.size()) +

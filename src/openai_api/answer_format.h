@@ -29,6 +29,7 @@ class AnswerFormat {
   virtual ~AnswerFormat() = default;
 
   virtual std::string_view IdPrefix() const = 0;  // "chatcmpl-"
+  virtual std::string_view CallIdPrefix() const { return "call_"; }
   virtual std::string Whole(const ResponseHead& head, std::span<const ChoiceText> choices,
                             const Usage& usage) = 0;
   // `usage`: only prompt_tokens is known.

@@ -90,14 +90,8 @@ void RefuseUnsupported(Fields& fields) {
   for (const char* name : {"functions", "function_call"}) {
     const Json* value = fields.Find(name);
     if (value == nullptr || *value == "" || (value->is_array() && value->empty())) continue;
-    fields.Fail(name, fmt::format("'{}' is not supported by this server: leave it out.", name),
+    fields.Fail(name, fmt::format("'{}' is not supported: say 'tools' and 'tool_choice'.", name),
                 "unsupported_parameter");
-  }
-  if (const Json* choice = fields.Find("tool_choice")) {
-    if (*choice != "auto" && *choice != "none") {
-      fields.Fail("tool_choice", "'tool_choice' supports only \"auto\" and \"none\" here.",
-                  "unsupported_parameter");
-    }
   }
 }
 

@@ -40,12 +40,25 @@ Json ErrorObject(const ApiError& error) {
 class MessagesFormat : public AnswerFormat {
  public:
   std::string_view IdPrefix() const override { return "msg_"; }
+  std::string_view CallIdPrefix() const override { return "toolu_"; }
 
   std::string Whole(const ResponseHead& head, std::span<const ChoiceText> choices,
                     const Usage& usage) override {
     const ChoiceText& choice = choices.front();
     Json message = Message(head);
-    message["content"].push_back({{"type", "text"}, {"text", choice.text}});
+    Json& content = message["content"];
+    if (!choice.reasoning.empty()) {
+      content.push_back({{"type", "thinking"}, {"thinking", choice.reasoning}, {"signature", ""}});
+    }
+    if (!choice.text.empty() || (choice.calls.empty() && choice.reasoning.empty())) {
+      content.push_back({{"type", "text"}, {"text", choice.text}});
+    }
+    for (const ToolCallText& call : choice.calls) {
+      Json block = ToolUse(call);
+      block["input"] = Json::parse(call.arguments, nullptr, false);
+      if (!block["input"].is_object()) block["input"] = Json::object();
+      content.push_back(std::move(block));
+    }
     SetStop(choice, message);
     message["usage"] = UsageOf(head, usage);
     return Dump(message);
@@ -56,16 +69,26 @@ class MessagesFormat : public AnswerFormat {
     message["usage"] = {{"input_tokens", usage.prompt_tokens}, {"output_tokens", 0}};
     std::vector<StreamEvent> events;
     Add(events, "message_start", {{"message", std::move(message)}});
-    Add(events, "content_block_start",
-        {{"index", 0}, {"content_block", {{"type", "text"}, {"text", ""}}}});
     return events;
   }
 
   std::vector<StreamEvent> Delta(const ResponseHead&, const ChoiceText& delta) override {
     std::vector<StreamEvent> events;
+    if (!delta.reasoning.empty()) {
+      if (open_ != Block::kThinking) {
+        OpenBlock(events, Block::kThinking,
+                  {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}});
+      }
+      AddToBlock(events, {{"type", "thinking_delta"}, {"thinking", delta.reasoning}});
+    }
     if (!delta.text.empty()) {
-      Add(events, "content_block_delta",
-          {{"index", 0}, {"delta", {{"type", "text_delta"}, {"text", delta.text}}}});
+      if (open_ != Block::kText) OpenTextBlock(events);
+      AddToBlock(events, {{"type", "text_delta"}, {"text", delta.text}});
+    }
+    for (const ToolCallText& call : delta.calls) {
+      if (!call.id.empty()) OpenBlock(events, Block::kToolUse, ToolUse(call));
+      if (call.arguments.empty()) continue;
+      AddToBlock(events, {{"type", "input_json_delta"}, {"partial_json", call.arguments}});
     }
     if (!delta.finish_reason.empty()) SetStop(delta, stop_);
     return events;
@@ -73,7 +96,8 @@ class MessagesFormat : public AnswerFormat {
 
   std::vector<StreamEvent> End(const ResponseHead& head, const Usage& usage) override {
     std::vector<StreamEvent> events;
-    Add(events, "content_block_stop", {{"index", 0}});
+    if (blocks_ == 0) OpenTextBlock(events);  // an empty answer
+    CloseBlock(events);
     Add(events, "message_delta", {{"delta", stop_}, {"usage", UsageOf(head, usage)}});
     Add(events, "message_stop", Json::object());
     return events;
@@ -92,9 +116,10 @@ class MessagesFormat : public AnswerFormat {
 
   static void SetStop(const ChoiceText& choice, Json& target) {
     const bool sequence = !choice.stop_string.empty();
-    target["stop_reason"] = choice.finish_reason == "length" ? "max_tokens"
-                            : sequence                       ? "stop_sequence"
-                                                             : "end_turn";
+    target["stop_reason"] = choice.finish_reason == "length"       ? "max_tokens"
+                            : choice.finish_reason == "tool_calls" ? "tool_use"
+                            : sequence                             ? "stop_sequence"
+                                                                   : "end_turn";
     target["stop_sequence"] = sequence ? Json(choice.stop_string) : Json(nullptr);
   }
 
@@ -113,7 +138,34 @@ class MessagesFormat : public AnswerFormat {
     events.push_back({type, Dump(event)});
   }
 
+  static Json ToolUse(const ToolCallText& call) {
+    return {{"type", "tool_use"}, {"id", call.id}, {"name", call.name}, {"input", Json::object()}};
+  }
+
+  enum class Block { kNone, kThinking, kText, kToolUse };
+  void OpenBlock(std::vector<StreamEvent>& events, Block kind, Json block) {
+    CloseBlock(events);
+    open_ = kind;
+    Add(events, "content_block_start", {{"index", blocks_++}, {"content_block", std::move(block)}});
+  }
+  void OpenTextBlock(std::vector<StreamEvent>& events) {
+    OpenBlock(events, Block::kText, {{"type", "text"}, {"text", ""}});
+  }
+  void AddToBlock(std::vector<StreamEvent>& events, Json delta) const {
+    Add(events, "content_block_delta", {{"index", blocks_ - 1}, {"delta", std::move(delta)}});
+  }
+  void CloseBlock(std::vector<StreamEvent>& events) {
+    if (open_ == Block::kNone) return;
+    // Clients keep a signature with thinking; here it means nothing.
+    if (open_ == Block::kThinking)
+      AddToBlock(events, {{"type", "signature_delta"}, {"signature", ""}});
+    Add(events, "content_block_stop", {{"index", blocks_ - 1}});
+    open_ = Block::kNone;
+  }
+
   Json stop_ = {{"stop_reason", nullptr}, {"stop_sequence", nullptr}};
+  Block open_ = Block::kNone;
+  int blocks_ = 0;  // begun
 };
 
 }  // namespace
@@ -124,7 +176,7 @@ std::unique_ptr<AnswerFormat> MakeMessagesFormat() { return std::make_unique<Mes
 
 std::string MessagesErrorJson(const ApiError& error, std::string_view request_id) {
   openai_internal::Json json = openai_internal::ErrorObject(error);
-  json["request_id"] = std::string(request_id);
+  if (!request_id.empty()) json["request_id"] = std::string(request_id);
   return openai_internal::Dump(json);
 }
 

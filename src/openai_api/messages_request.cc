@@ -141,11 +141,13 @@ void TakeMessageTools(Fields& fields, Json& chat) {
                            "unsupported_parameter");
       }
       chat["tools"].push_back(FunctionTool(tool["name"], MemberOf(tool, "description"),
-                                           MemberOf(tool, "input_schema"), nullptr));
+                                           MemberOf(tool, "input_schema"),
+                                           MemberOf(tool, "strict")));
     }
   }
   const Json* choice = fields.Find("tool_choice");
   if (choice == nullptr) return;
+  if (MemberOf(*choice, "disable_parallel_tool_use") == true) chat["parallel_tool_calls"] = false;
   if (Has(*choice, "auto") || Has(*choice, "none")) {
     chat["tool_choice"] = (*choice)["type"];
   } else if (Has(*choice, "any")) {

@@ -53,9 +53,11 @@ TEST(RequestBodies, ToolsReachTheTemplateUnlessNoneAreWanted) {
                              json{{"tools", json::array()}}, json::object()}) {
     EXPECT_FALSE(json::parse(Chat(change).template_json).contains("tools")) << change;
   }
-  for (const json& wrong :
-       {json("x"), json::object(), json::array({"f"}), json::array({nullptr})}) {
+  for (const json& wrong : {json("x"), json::object()}) {
     EXPECT_EQ(ChatError({{"tools", wrong}}).param, "tools") << wrong;
+  }
+  for (const json& wrong : {json::array({"f"}), json::array({nullptr})}) {
+    EXPECT_EQ(ChatError({{"tools", wrong}}).param, "tools[0]") << wrong;
   }
   const json kwargs = {{"enable_thinking", false}};
   EXPECT_EQ(

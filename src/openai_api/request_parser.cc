@@ -8,6 +8,7 @@
 #include "openai_api/generation_options.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/passage_options.h"
+#include "openai_api/tool_options.h"
 #include "openai_api/translation.h"
 
 namespace millrace {
@@ -98,21 +99,6 @@ void ParseChatLogprobs(Fields& fields, GenerationOptions& options) {
   if (wanted) options.sampling.top_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
-// The tools go to the template as they are, unless the client wants none used.
-void ParseTools(Fields& fields, Json& chat) {
-  const Json* tools = fields.Find("tools");
-  if (tools != nullptr && !tools->is_array()) {
-    fields.Fail("tools", "'tools' must be an array.", "invalid_type");
-  }
-  for (size_t i = 0; tools != nullptr && fields.ok() && i < tools->size(); ++i) {
-    if ((*tools)[i].is_object()) continue;
-    fields.Fail("tools", fmt::format("'tools[{}]' must be an object.", i), "invalid_type");
-  }
-  const Json* choice = fields.Find("tool_choice");
-  const bool none = choice != nullptr && *choice == "none";
-  if (fields.ok() && tools != nullptr && !tools->empty() && !none) chat["tools"] = *tools;
-}
-
 ChatRequest ReadChat(Fields& fields) {
   ChatRequest request;
   request.options = ParseOptions(fields);
@@ -122,7 +108,9 @@ ChatRequest ReadChat(Fields& fields) {
   ParseChatLogprobs(fields, request.options);
   Json chat;
   chat["messages"] = ParseMessages(fields);
-  ParseTools(fields, chat);
+  CheckToolMessages(fields, chat["messages"], request);
+  ParseTools(fields, chat, request);
+  ParseReasoning(fields, chat, request);
   chat["add_generation_prompt"] = fields.Bool("add_generation_prompt").value_or(true);
   if (const Json* extra = fields.Find("chat_template_kwargs")) {
     if (!extra->is_object()) {

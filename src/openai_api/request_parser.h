@@ -10,10 +10,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "answer_parts/answer_pattern.h"
 #include "base/id.h"
+#include "constrained_output/text_pattern.h"
 #include "openai_api/api_error.h"
 #include "prompt_reduction/reduce.h"
 #include "sampling/sampler.h"
@@ -31,16 +34,22 @@ inline constexpr int kMaxStopStrings = 4;
 inline constexpr size_t kMaxDocuments = 10'000;
 inline constexpr size_t kMaxDocumentId = 512;      // bytes
 inline constexpr size_t kMaxDocumentTitle = 4096;  // bytes
-inline constexpr int32_t kMaxPriority = 2;         // and minus that
+inline constexpr size_t kMaxTools = 128;
+inline constexpr size_t kMaxFunctionName = 64;          // bytes
+inline constexpr size_t kMaxFunctionBytes = 64 * 1024;  // of one tool, as JSON
+inline constexpr int32_t kMaxPriority = 2;              // and minus that
 
 enum class UnknownFields { kIgnore, kRefuse };
 
 // What the answer must look like, not compiled yet.
 struct OutputConstraint {
-  enum class Kind { kNone, kJsonObject, kJsonSchema, kGbnf, kRegex };
+  enum class Kind { kNone, kJsonObject, kJsonSchema, kGbnf, kRegex, kPattern };
   Kind kind = Kind::kNone;
-  std::string text;   // the schema, grammar or pattern
-  std::string param;  // the field that asked for it
+  std::string text;          // the schema, grammar or expression
+  std::string param;         // the field that asked for it
+  TextPattern pattern = {};  // of kPattern
+  // Of kPattern: the fields that it was made from, to say which is at fault.
+  std::vector<std::pair<std::string, TextPattern>> parts = {};
 };
 
 struct GenerationOptions {
@@ -66,6 +75,20 @@ struct GenerationOptions {
   OutputConstraint constraint;
 };
 
+struct RequestedFunction {
+  ToolFunction function;
+  std::string param;  // the field with its schema
+};
+struct ToolRequest {
+  std::vector<RequestedFunction> functions;  // that may be called; none: nothing is
+  bool must_call = false;                    // tool_choice: required, or a function
+  bool parallel = true;                      // more than one call in an answer
+};
+
+// Whether reasoning is kept apart from the content: by the markers of the model's template, not at
+// all, or by <think> and </think> in any case.
+enum class ReasoningFormat { kAuto, kNone, kThink };
+
 struct ChatRequest {
   GenerationOptions options;
   // For the chat template: {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"};
@@ -74,7 +97,10 @@ struct ChatRequest {
   // Passages that are not in it yet; several may have one id, or none.
   std::vector<Passage> documents;
   std::optional<ReductionConfig> reduce;  // millrace.reduce; absent: the server's
-  std::string store;     // millrace.store: where passages are searched; empty: nowhere
+  std::string store;  // millrace.store: where passages are searched; empty: nowhere
+  ToolRequest tools;
+  bool mentions_tools = false;  // there are tools, calls or results in template_json
+  ReasoningFormat reasoning = ReasoningFormat::kAuto;
   std::string prefill;   // the beginning of the answer: stands behind the rendered template
   std::string question;  // what passages are judged by: the last user's message
 };

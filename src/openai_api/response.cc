@@ -9,6 +9,7 @@
 namespace millrace {
 namespace {
 
+using openai_internal::CallForm;
 using openai_internal::Dump;
 using openai_internal::Json;
 
@@ -55,7 +56,43 @@ Json UsageJson(const ResponseHead& head, const Usage& usage) {
   json["completion_tokens"] = usage.completion_tokens;
   json["total_tokens"] = usage.prompt_tokens + usage.completion_tokens;
   json["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
+  if (head.endpoint == Endpoint::kChat) {
+    json["completion_tokens_details"] = {{"reasoning_tokens", usage.reasoning_tokens}};
+  }
   json["millrace"] = openai_internal::LedgerJson(head, usage);
+  return json;
+}
+
+Json MessageJson(const ResponseHead& head, const ChoiceText& choice) {
+  Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+  if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
+  if (!choice.calls.empty()) {
+    if (choice.text.empty()) message["content"] = nullptr;
+    message["tool_calls"] = Json::array();
+    for (const ToolCallText& call : choice.calls) {
+      message["tool_calls"].push_back(openai_internal::ToolCallJson(call, CallForm::kWhole));
+    }
+  }
+  if (head.reduction) {
+    message["annotations"] = openai_internal::AnnotationsJson(*head.reduction, choice.citations);
+  }
+  return message;
+}
+
+Json DeltaJson(const ResponseHead& head, const ChoiceText& delta) {
+  Json json = Json::object();
+  if (!delta.reasoning.empty()) json["reasoning_content"] = delta.reasoning;
+  const bool has_other = !delta.reasoning.empty() || !delta.calls.empty();
+  if (!delta.text.empty() || (!delta.logprobs.empty() && !has_other)) json["content"] = delta.text;
+  if (!delta.calls.empty()) {
+    json["tool_calls"] = Json::array();
+    for (const ToolCallText& call : delta.calls) {
+      json["tool_calls"].push_back(openai_internal::ToolCallJson(call, CallForm::kPiece));
+    }
+  }
+  if (head.reduction && !delta.citations.empty()) {
+    json["annotations"] = openai_internal::AnnotationsJson(*head.reduction, delta.citations);
+  }
   return json;
 }
 
@@ -105,6 +142,18 @@ openai_internal::Json openai_internal::TokenLogprobs(const std::vector<TokenRepo
   return content;
 }
 
+openai_internal::Json openai_internal::ToolCallJson(const ToolCallText& call, CallForm form) {
+  Json json = Json::object();
+  if (form == CallForm::kPiece) json["index"] = call.index;
+  if (!call.id.empty()) {
+    json["id"] = call.id;
+    json["type"] = "function";
+    json["function"]["name"] = call.name;
+  }
+  json["function"]["arguments"] = call.arguments;
+  return json;
+}
+
 openai_internal::Json openai_internal::LedgerJson(const ResponseHead& head, const Usage& usage) {
   Json ledger;
   for (const auto& [name, value] : LedgerOf(usage)) {
@@ -141,11 +190,7 @@ std::string WholeResponse(const ResponseHead& head, std::span<const ChoiceText> 
     Json item;
     item["index"] = choice.index;
     if (chat) {
-      item["message"] = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
-      if (head.reduction) {
-        item["message"]["annotations"] =
-            openai_internal::AnnotationsJson(*head.reduction, choice.citations);
-      }
+      item["message"] = MessageJson(head, choice);
     } else {
       item["text"] = choice.text;
     }
@@ -171,12 +216,7 @@ std::string TextChunk(const ResponseHead& head, const ChoiceText& delta) {
   Json item;
   item["index"] = delta.index;
   if (head.endpoint == Endpoint::kChat) {
-    item["delta"] = Json::object();
-    if (!delta.text.empty() || !delta.logprobs.empty()) item["delta"]["content"] = delta.text;
-    if (head.reduction && !delta.citations.empty()) {
-      item["delta"]["annotations"] =
-          openai_internal::AnnotationsJson(*head.reduction, delta.citations);
-    }
+    item["delta"] = DeltaJson(head, delta);
   } else {
     item["text"] = delta.text;
   }

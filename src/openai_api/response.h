@@ -42,10 +42,20 @@ struct TokenReport {
   int64_t text_offset = 0;  // characters of the choice before this token
 };
 
-// A whole choice, or what a chunk adds to it.
+// A call of a function, or what a chunk adds to it: then only the first piece has id and name.
+struct ToolCallText {
+  int index = 0;
+  std::string id, name;
+  std::string arguments;  // JSON; of a whole call an object
+};
+
+// A whole choice, or what a chunk adds to it: then only one of reasoning, text and calls, and of
+// those one, is not empty.
 struct ChoiceText {
   int index = 0;
+  std::string reasoning;
   std::string text;
+  std::vector<ToolCallText> calls;
   std::string finish_reason;  // empty: null
   std::string stop_string;    // that ended it
   std::vector<TokenReport> logprobs;
@@ -57,6 +67,7 @@ struct ChoiceText {
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
+  int64_t reasoning_tokens = 0;  // of them
   int64_t cached_tokens = 0;
   int64_t computed_tokens = 0;
   int64_t preemptions = 0;

@@ -10,6 +10,9 @@ namespace millrace::openai_internal {
 
 // [{"token", "logprob", "bytes", "top_logprobs"}]
 Json TokenLogprobs(const std::vector<TokenReport>& reports);
+// {"index" (of a chunk), "id", "type", "function": {"name", "arguments"}}
+enum class CallForm { kWhole, kPiece };
+Json ToolCallJson(const ToolCallText& call, CallForm form);
 // usage.millrace: the savings ledger, with what became of a request's passages.
 Json LedgerJson(const ResponseHead& head, const Usage& usage);
 

@@ -221,6 +221,20 @@ Json EchoOf(const Json& json, const ChatRequest& chat) {
   return echo;
 }
 
+void TakeReasoning(Fields& fields, Json& chat) {
+  const Json* reasoning = fields.Find("reasoning");
+  if (reasoning == nullptr) return;
+  if (!reasoning->is_object()) {
+    return fields.Fail("reasoning", "'reasoning' must be an object.", "invalid_type");
+  }
+  const Json& effort = MemberOf(*reasoning, "effort");
+  if (effort.is_null()) return;
+  if (!effort.is_string()) {
+    return fields.Fail("reasoning.effort", "'reasoning.effort' must be a string.", "invalid_type");
+  }
+  chat["reasoning_effort"] = effort;
+}
+
 Json ReadResponses(Fields& fields, const Json& json) {
   RefuseChatNames(fields, {{"messages", "say 'input'"},
                            {"max_tokens", "say 'max_output_tokens'"},
@@ -236,10 +250,11 @@ Json ReadResponses(Fields& fields, const Json& json) {
   TakeResponseTools(fields, chat);
   TakeTextFormat(fields, chat);
   TakeLogprobs(fields, chat);
+  TakeReasoning(fields, chat);
   fields.Bool("store");
   if (!fields.Bool("parallel_tool_calls").value_or(true)) chat["parallel_tool_calls"] = false;
-  for (const char* name : {"metadata", "reasoning", "service_tier", "safety_identifier",
-                           "stream_options", "max_tool_calls", "prompt_cache_retention"}) {
+  for (const char* name : {"metadata", "service_tier", "safety_identifier", "stream_options",
+                           "max_tool_calls", "prompt_cache_retention"}) {
     fields.Find(name);  // taken, and without effect
   }
   return chat;

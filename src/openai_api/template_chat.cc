@@ -83,6 +83,15 @@ void ParseToolArguments(Json& messages) {
   }
 }
 
+// Templates whose models are asked for calls in a form that answer_parts does not read: GLM's and
+// Qwen Coder's tags, gpt-oss's channels. They get their tools in words instead.
+bool HasForeignToolFormat(std::string_view source) {
+  for (const char* sign : {"<arg_key>", "<function=", "<|channel|>"}) {
+    if (source.find(sign) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
@@ -128,6 +137,34 @@ Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Toke
     now = *given;
   }
   return chat_template.Render(context, now, RenderLimits());
+}
+
+AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                    std::string_view source) {
+  AnswerStyle style = StyleOfTemplate(source);
+  const std::string probe = "quartzvixen";
+  const auto shows_probe = [&](const Json& chat) {
+    const auto text = RenderChatJson(chat_template, tokenizer, openai_internal::Dump(chat));
+    return text.ok() && text->find(probe) != std::string::npos;
+  };
+  const Json user = {{"role", "user"}, {"content", "hello"}};
+  Json tool = {{"type", "function"}};
+  tool["function"] = {{"name", probe},
+                      {"description", "d"},
+                      {"parameters", {{"type", "object"}, {"properties", Json::object()}}}};
+  Json chat;
+  chat["messages"] = Json::array({user});
+  chat["tools"] = Json::array({tool});
+  style.shows_tools = !HasForeignToolFormat(source) && shows_probe(chat);
+  if (!style.shows_tools) style.tools = ToolFormat::kJson;  // as tool_prompt.h asks for it
+  chat.erase("tools");
+  chat["messages"] = Json::array({{{"role", "system"}, {"content", probe}}, user});
+  style.takes_system = shows_probe(chat);
+  const ReasoningMarkers think = ThinkMarkers();
+  if (!style.reasoning && tokenizer.FindToken(think.open) && tokenizer.FindToken(think.close)) {
+    style.reasoning = think;
+  }
+  return style;
 }
 
 bool TakesDocuments(const ChatTemplate& chat_template, const Tokenizer& tokenizer) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "answer_parts/answer_style.h"
 #include "base/result.h"
 
 namespace millrace {
@@ -29,6 +30,12 @@ Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokeniz
 // errors with their message.
 Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                                    std::string_view json);
+
+// How the model writes tool calls and reasoning: by the template's source, and by rendering a few
+// chats, whether it has a place for tools and for a system message. A template that does not name
+// reasoning's markers, but whose vocabulary has <think> and </think>, reasons with them.
+AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                    std::string_view source);
 
 // Whether the template shows what it is given as `documents`: found by rendering one.
 bool TakesDocuments(const ChatTemplate& chat_template, const Tokenizer& tokenizer);

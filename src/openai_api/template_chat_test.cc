@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "chat_template/chat_template.h"
+#include "tests/test_paths.h"
 #include "tokenizer/tokenizer_test_vocabulary.h"
 
 namespace millrace {
@@ -42,6 +47,65 @@ TEST_F(TemplateChat, ToolArgumentsBecomeObjects) {
                  R"({"messages": [{"role": "assistant", "tool_calls": [{"function":
                      {"name": "f", "arguments": "{\"city\": \"Bern\"}"}}]}]})"),
             "Bern");
+}
+
+TEST_F(TemplateChat, TheStyleOfAnswersIsFoundByRendering) {
+  const auto style = [&](const char* source) {
+    const auto parsed = ChatTemplate::Parse(source);
+    EXPECT_TRUE(parsed.ok());
+    return StyleOf(*parsed, *tokenizer_, source);
+  };
+  AnswerStyle found = style(
+      "{% if tools %}Answer <tool_call>: {{ tools[0].function | tojson }}{% endif %}"
+      "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}");
+  EXPECT_TRUE(found.shows_tools);
+  EXPECT_TRUE(found.takes_system);
+  EXPECT_EQ(found.tools, ToolFormat::kHermes);
+  EXPECT_EQ(found.reasoning, ThinkMarkers());
+  found = style("{% for m in messages %}{{ m.content }}{% endfor %}");
+  EXPECT_FALSE(found.shows_tools);
+  EXPECT_EQ(found.tools, ToolFormat::kJson);
+  EXPECT_FALSE(found.reasoning);
+  // A marker is named, but tools are not shown; a system message is refused.
+  found = style(
+      "{# <tool_call> #}{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif "
+      "%}x");
+  EXPECT_FALSE(found.shows_tools);
+  EXPECT_FALSE(found.takes_system);
+  EXPECT_EQ(found.tools, ToolFormat::kJson);
+}
+
+TEST_F(TemplateChat, StylesOfRealTemplates) {
+  const std::filesystem::path folder =
+      std::filesystem::path(SharedDir()) / "fixtures/chat-templates";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no shared fixtures at " << folder;
+  struct Known {
+    const char* file;
+    ToolFormat tools;
+    bool shows_tools, takes_system, reasons;
+  };
+  const Known known[] = {
+      {"Qwen-Qwen2.5-7B-Instruct", ToolFormat::kHermes, true, true, false},
+      {"Qwen-Qwen3-0.6B", ToolFormat::kHermes, true, true, true},
+      {"meta-llama-Llama-3.1-8B-Instruct", ToolFormat::kLlama3, true, true, false},
+      {"meta-llama-Llama-3.2-3B-Instruct", ToolFormat::kLlama3, true, true, false},
+      {"mistralai-Mistral-Nemo-Instruct-2407", ToolFormat::kMistral, true, true, false},
+      {"google-gemma-2-2b-it", ToolFormat::kJson, false, false, false},
+      {"microsoft-Phi-3.5-mini-instruct", ToolFormat::kJson, false, true, false},
+      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", ToolFormat::kJson, false, true, true},
+      {"GLM-4.6", ToolFormat::kJson, false, true, true},
+  };
+  for (const Known& one : known) {
+    std::ifstream file(folder / (std::string(one.file) + ".json"));
+    const std::string source = nlohmann::json::parse(file)["template"];
+    const auto parsed = ChatTemplate::Parse(source);
+    ASSERT_TRUE(parsed.ok());
+    const AnswerStyle found = StyleOf(*parsed, *tokenizer_, source);
+    EXPECT_EQ(NameOf(found.tools), NameOf(one.tools)) << one.file;
+    EXPECT_EQ(found.shows_tools, one.shows_tools) << one.file;
+    EXPECT_EQ(found.takes_system, one.takes_system) << one.file;
+    EXPECT_EQ(found.reasoning.has_value(), one.reasons) << one.file;
+  }
 }
 
 TEST_F(TemplateChat, TheDateCanBeGiven) {

@@ -62,7 +62,8 @@ TEST(Translation, ResponsesInputBecomesMessages) {
   EXPECT_EQ(t["messages"][1]["content"], "a");
   EXPECT_EQ(t["messages"][2]["content"], "bc");
   EXPECT_EQ(t["messages"][2]["tool_calls"][0]["function"]["name"], "f");
-  EXPECT_EQ(t["messages"][3], (json{{"role", "tool"}, {"content", "d"}, {"tool_call_id", "1"}}));
+  EXPECT_EQ(t["messages"][3],
+            (json{{"role", "tool"}, {"content", "d"}, {"tool_call_id", "1"}, {"name", "f"}}));
   EXPECT_EQ(t["messages"][4], (json{{"role", "system"}, {"content", "e"}}));
   EXPECT_EQ(t["tools"][0]["function"]["name"], "f");
 }
@@ -126,7 +127,8 @@ TEST(Translation, MessagesBecomeAChat) {
   EXPECT_EQ(t["messages"][0], (json{{"role", "system"}, {"content", "be kind"}}));
   EXPECT_EQ(t["messages"][2]["content"], "b");
   EXPECT_EQ(t["messages"][2]["tool_calls"][0]["function"]["arguments"], R"({"x":1})");
-  EXPECT_EQ(t["messages"][3], (json{{"role", "tool"}, {"content", "c"}, {"tool_call_id", "1"}}));
+  EXPECT_EQ(t["messages"][3],
+            (json{{"role", "tool"}, {"content", "c"}, {"tool_call_id", "1"}, {"name", "f"}}));
   EXPECT_EQ(t["messages"][4], (json{{"role", "user"}, {"content", "d"}}));
   EXPECT_EQ(t["tools"][0]["function"]["parameters"], json::object());
   EXPECT_EQ(t["chat_template_kwargs"]["enable_thinking"], false);

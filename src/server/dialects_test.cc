@@ -125,6 +125,38 @@ TEST_F(ServerTest, MessagesErrorsHaveAnthropicsShape) {
   EXPECT_EQ(unknown["error"]["type"], "not_found_error");
 }
 
+TEST_F(ServerTest, WhatHttpRefusesHasTheShapeOfTheInterface) {
+  ServerConfig config;
+  config.http.max_body_bytes = 2000;
+  config.http.max_header_bytes = 2000;
+  StartServer(std::move(config));
+  json large = Ask();
+  large["system"] = std::string(3000, 'x');
+  const ClientResponse refused = Post("/v1/messages", large);
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(json::parse(refused.body)["type"], "error");
+  EXPECT_EQ(json::parse(refused.body)["error"]["type"], "request_too_large");
+  const std::string header = "x-long: " + std::string(3000, 'x') + "\r\n";
+  const ClientResponse headers = Post("/v1/messages", Ask(), header);
+  EXPECT_EQ(headers.status, 431);
+  EXPECT_EQ(json::parse(headers.body)["type"], "error");
+  EXPECT_EQ(json::parse(Post("/v1/messages/nothing", Ask()).body)["type"], "error");
+  EXPECT_TRUE(json::parse(Post(kChatPath, Chat(), header).body)["error"].contains("param"));
+}
+
+TEST_F(ServerTest, ALimitOfAKeyComesBeforeItsGrammar) {
+  auto keys = ParseKeyFile("secret requests-per-minute=1");
+  ASSERT_TRUE(keys.ok());
+  ServerConfig config;
+  config.keys = ApiKeys(*std::move(keys));
+  StartServer(std::move(config));
+  const std::string header = "Authorization: Bearer secret\r\n";
+  json bad = Chat();
+  bad["grammar"] = "root ::= root";
+  EXPECT_EQ(Post(kChatPath, bad, header).status, 400);
+  EXPECT_EQ(Post(kChatPath, bad, header).status, 429);  // what was refused counts, too
+}
+
 TEST_F(ServerTest, AKeysOwnLimitPerMinuteIsToldWithItsWait) {
   auto keys = ParseKeyFile("secret name=web requests-per-minute=2");
   ASSERT_TRUE(keys.ok());

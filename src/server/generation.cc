@@ -38,8 +38,12 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
   head_.logprobs = options_.sampling.top_logprobs >= 0;
   head_.include_usage = options_.include_usage;
   unfinished_ = prompt_tokens_.size() * static_cast<size_t>(options_.n);
+  const auto shown = DividedAnswer::ShownTokens(plan.reading, *shared.model.tokenizer);
+  const auto call_id = [this, format = plan.reading.format] { return MakeCallId(format); };
   for (size_t i = 0; i < unfinished_; ++i) {
-    Choice& choice = choices_.emplace_back(*shared.model.tokenizer, options_.stop);
+    Choice& choice = choices_.emplace_back(*shared.model.tokenizer, options_.stop,
+                                           DividedAnswer(plan.reading, call_id));
+    choice.stream.Show(shown);
     choice.whole.index = static_cast<int>(i);
     // A chat's answer begins afresh; a completion goes on where its prompt ends.
     if (head_.endpoint == Endpoint::kCompletions)
@@ -55,11 +59,8 @@ Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad:
 Generation::~Generation() { --context_->generations(); }
 
 void Generation::Start(ContextPointer context, Plan plan) {
-  auto compiled =
-      context->grammars().Get(plan.options.constraint, *context->shared().model.tokenizer);
-  if (const auto* error = std::get_if<ApiError>(&compiled)) return context->Refuse(*error);
-  auto grammar = std::get<std::shared_ptr<const OutputGrammar>>(std::move(compiled));
   context->KeepForRecord(plan.prompts.front());
+  // Before the grammar: who is over a limit must not cost the time that compiling one takes.
   std::optional<KeyLoad::Ticket> ticket;
   if (const ApiKey* key = context->api_key()) {
     int64_t tokens = 0;
@@ -68,6 +69,13 @@ void Generation::Start(ContextPointer context, Plan plan) {
     if (const auto* error = std::get_if<ApiError>(&entered)) return context->Refuse(*error);
     ticket.emplace(std::get<KeyLoad::Ticket>(std::move(entered)));
   }
+  auto compiled =
+      context->grammars().Get(plan.options.constraint, *context->shared().model.tokenizer);
+  if (const auto* error = std::get_if<ApiError>(&compiled)) {
+    ticket.reset();  // before the answer, as at the end of a generation
+    return context->Refuse(*error);
+  }
+  auto grammar = std::get<std::shared_ptr<const OutputGrammar>>(std::move(compiled));
   auto reduction = std::move(plan.reduction);
   auto generation =
       std::make_shared<Generation>(std::move(context), std::move(plan), std::move(ticket));
@@ -185,21 +193,37 @@ void Generation::OnEvent(size_t index, const Event& event) {
     Observe(choice, choice.output_tokens - before);
   if (event.finish) TakeFinish(choice, *event.finish, delta);
   if (state_ == State::kOver) return LogOnceAllEnded();
-  if (choice.citations) delta.citations = choice.citations->Take(delta.text);
-  if (options_.stream) {
-    if (event.draft) SendDraft(choice, event);
-    if (!delta.text.empty() || !delta.logprobs.empty() || !delta.finish_reason.empty()) {
-      Send(format_->Delta(head_, delta));
-    }
-  } else {
-    choice.whole.text += delta.text;
-    choice.whole.finish_reason = delta.finish_reason;
-    choice.whole.stop_string = delta.stop_string;
-    choice.whole.citations.insert(choice.whole.citations.end(), delta.citations.begin(),
-                                  delta.citations.end());
-    for (TokenReport& report : delta.logprobs) choice.whole.logprobs.push_back(std::move(report));
-  }
+  if (options_.stream && event.draft) SendDraft(choice, event);
+  Deliver(choice, std::move(delta));
   if (unfinished_ == 0) Complete();
+}
+
+// Reasoning, content and calls are sent apart, in their order.
+void Generation::Deliver(Choice& choice, ChoiceText delta) {
+  std::string reason = std::move(delta.finish_reason), stop = std::move(delta.stop_string);
+  std::vector<ChoiceText> deltas = choice.answer.TakeDeltas(std::move(delta));
+  deltas.back().finish_reason = std::move(reason);
+  deltas.back().stop_string = std::move(stop);
+  for (ChoiceText& one : deltas) {
+    if (choice.citations) one.citations = choice.citations->Take(one.text);
+    if (!options_.stream) {
+      AddDelta(choice.whole, std::move(one));
+    } else if (!one.text.empty() || !one.reasoning.empty() || !one.calls.empty() ||
+               !one.logprobs.empty() || !one.finish_reason.empty()) {
+      Send(format_->Delta(head_, one));
+    }
+  }
+}
+
+// Templates of Mistral's take ids of nine letters and digits only.
+std::string Generation::MakeCallId(ToolFormat format) const {
+  uint64_t number = context_->shared().config.random();
+  if (format != ToolFormat::kMistral)
+    return fmt::format("{}{:016x}", format_->CallIdPrefix(), number);
+  std::string id;
+  for (int i = 0; i < 9; ++i, number /= 36)
+    id += "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+  return id;
 }
 
 // The prompt before its completion. The first token has no logprob: it follows nothing.
@@ -222,7 +246,7 @@ void Generation::TakeToken(Choice& choice, const Event& event, const Sampled& sa
   if (PromptOnly() || choice.stream.stopped())
     return;  // computed in the same step, after the stop string
   ++choice.output_tokens;
-  delta.text += choice.stream.Append(sampled.token);
+  choice.answer.Take(choice.stream.Append(sampled.token));
   if (head_.logprobs) delta.logprobs.push_back(Report(choice, sampled));
   if (choice.stream.stopped() && !event.finish) {
     context_->shared().model.engine->Cancel(event.request, FinishReason::kStop);

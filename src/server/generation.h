@@ -17,6 +17,7 @@
 #include "openai_api/answer_format.h"
 #include "openai_api/request_parser.h"
 #include "openai_api/response.h"
+#include "server/divided_answer.h"
 #include "server/event_queue.h"
 #include "server/request_context.h"
 #include "tokenizer/text_stream.h"
@@ -33,6 +34,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     // What became of the passages of a request that had some.
     std::shared_ptr<const ReductionReport> reduction = nullptr;
     std::unique_ptr<AnswerFormat> format = nullptr;  // none: OpenAI's for the endpoint
+    AnswerReading reading = {};
   };
   static void Start(ContextPointer context, Plan plan);
 
@@ -41,9 +43,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
  private:
   struct Choice {
-    Choice(const Tokenizer& tokenizer, const std::vector<std::string>& stop)
-        : stream(tokenizer, stop) {}
+    Choice(const Tokenizer& tokenizer, const std::vector<std::string>& stop, DividedAnswer divided)
+        : stream(tokenizer, stop), answer(std::move(divided)) {}
     TextStream stream;
+    DividedAnswer answer;
     std::optional<RequestId> request;
     std::optional<CitationFinder> citations;
     std::optional<TimePoint> last_tokens;  // when they came
@@ -66,6 +69,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   bool PromptOnly() const { return options_.max_tokens == 0; }
   void TakeToken(Choice& choice, const Event& event, const Sampled& sampled, ChoiceText& delta);
   void TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta);
+  void Deliver(Choice& choice, ChoiceText delta);
+  std::string MakeCallId(ToolFormat format) const;
   void TakeTimings(Choice& choice, const FinishInfo& finish);
   void CountCached(const Choice& choice, const RequestTimings& timings);
   void Observe(Choice& choice, int64_t new_tokens);

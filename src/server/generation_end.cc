@@ -9,7 +9,7 @@ namespace millrace::server_internal {
 
 void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText& delta) {
   const bool over = state_ == State::kOver;
-  if (!over && !choice.stream.stopped()) delta.text += choice.stream.Finish();
+  if (!over) choice.answer.Finish(choice.stream.stopped() ? "" : choice.stream.Finish());
   choice.done = true;
   --unfinished_;
   TakeTimings(choice, finish);
@@ -23,8 +23,8 @@ void Generation::TakeFinish(Choice& choice, const FinishInfo& finish, ChoiceText
                      ErrorKind::kInternal}),
          EndState::kFailed);
   } else if (!PromptOnly() && (choice.stream.stopped() || finish.reason == FinishReason::kStop)) {
-    ended(Metrics::Ending::kStop, "stop");
-    delta.finish_reason = "stop";
+    delta.finish_reason = choice.answer.has_calls() ? "tool_calls" : "stop";
+    ended(Metrics::Ending::kStop, delta.finish_reason.c_str());
     delta.stop_string = choice.stream.stop_string();
   } else if (finish.reason == FinishReason::kLength || finish.reason == FinishReason::kStop) {
     ended(Metrics::Ending::kLength, "length");
@@ -45,6 +45,7 @@ void Generation::TakeTimings(Choice& choice, const FinishInfo& finish) {
   const RequestTimings& t = finish.timings;
   Usage& usage = record_.usage;
   usage.completion_tokens += choice.output_tokens;
+  usage.reasoning_tokens += choice.answer.reasoning_tokens();
   CountCached(choice, t);
   usage.computed_tokens += t.computed_tokens;
   usage.preemptions += t.preemptions;

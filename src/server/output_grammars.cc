@@ -14,9 +14,29 @@ OutputGrammar::Compiled Compile(const OutputConstraint& constraint,
       return OutputGrammar::FromRegex(constraint.text, std::move(vocabulary));
     case OutputConstraint::Kind::kJsonSchema:
       return OutputGrammar::FromJsonSchema(constraint.text, std::move(vocabulary));
+    case OutputConstraint::Kind::kPattern:
+      return OutputGrammar::FromPattern(constraint.pattern, std::move(vocabulary));
     default:
       return OutputGrammar::FromAnyJsonObject(std::move(vocabulary));
   }
+}
+
+// The error of the first part that does not compile by itself; of all together, where each does.
+ApiError ErrorOfConstraint(const OutputConstraint& constraint, const Error& whole,
+                           const std::shared_ptr<const OutputVocabulary>& vocabulary) {
+  ApiError error = ToApiError(whole);
+  error.param = constraint.param;
+  bool is_schema = constraint.kind == OutputConstraint::Kind::kJsonSchema;
+  for (const auto& [param, part] : constraint.parts) {
+    const auto alone = OutputGrammar::FromPattern(part, vocabulary);
+    if (alone.ok()) continue;
+    error = ToApiError(alone.error());
+    error.param = param;
+    is_schema = part.kind == TextPattern::Kind::kJsonSchema;
+    break;
+  }
+  error.code = is_schema ? "invalid_json_schema" : "invalid_grammar";
+  return error;
 }
 
 }  // namespace
@@ -44,21 +64,19 @@ ApiResult<std::shared_ptr<const OutputGrammar>> OutputGrammars::Get(
   {
     const std::lock_guard lock(mutex_);
     for (auto entry = kept_.begin(); entry != kept_.end(); ++entry) {
-      if (entry->kind != constraint.kind || entry->text != constraint.text) continue;
+      const bool same = entry->kind == constraint.kind && entry->text == constraint.text &&
+                        entry->pattern == constraint.pattern;
+      if (!same) continue;
       kept_.splice(kept_.begin(), kept_, entry);
       return kept_.front().grammar;
     }
   }
   auto grammar = Compile(constraint, VocabularyOf(tokenizer));
   if (!grammar.ok()) {
-    ApiError error = ToApiError(grammar.error());
-    error.param = constraint.param;
-    error.code = constraint.kind == OutputConstraint::Kind::kJsonSchema ? "invalid_json_schema"
-                                                                        : "invalid_grammar";
-    return error;
+    return ErrorOfConstraint(constraint, grammar.error(), VocabularyOf(tokenizer));
   }
   const std::lock_guard lock(mutex_);
-  kept_.push_front({constraint.kind, constraint.text, *grammar});
+  kept_.push_front({constraint.kind, constraint.text, constraint.pattern, *grammar});
   if (kept_.size() > kKept) kept_.pop_back();
   return *grammar;
 }

@@ -28,6 +28,7 @@ class OutputGrammars {
   struct Entry {
     OutputConstraint::Kind kind;
     std::string text;
+    TextPattern pattern;
     std::shared_ptr<const OutputGrammar> grammar;
   };
   std::shared_ptr<const OutputVocabulary> VocabularyOf(const Tokenizer& tokenizer);

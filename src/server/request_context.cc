@@ -48,6 +48,8 @@ std::optional<AdapterId> AdapterOf(const ServedModel& model, std::string_view na
   return std::nullopt;
 }
 
+bool IsMessagesTarget(std::string_view target) { return target.starts_with("/v1/messages"); }
+
 HttpResponse JsonResponse(int status, std::string body) {
   HttpResponse response;
   response.status = status;
@@ -80,7 +82,7 @@ RequestContext::RequestContext(std::shared_ptr<Shared> shared, const HttpRequest
     recorded_->route = record_.route;
     recorded_->body = request.body;
   }
-  is_messages_ = request.path.rfind("/v1/messages", 0) == 0;
+  is_messages_ = IsMessagesTarget(request.path);
   api_key_ =
       shared_->config.keys.Find(request.Header("authorization"), request.Header("x-api-key"));
   if (const auto trace = ParseTraceParent(request.Header("traceparent").value_or(""))) {

@@ -65,6 +65,9 @@ bool IsBaseModel(const ServedModel& model, std::string_view name);
 // base model has that name or nothing has.
 std::optional<AdapterId> AdapterOf(const ServedModel& model, std::string_view name);
 
+// Whether a path, or a target that begins with it, is of Anthropic's interface.
+bool IsMessagesTarget(std::string_view target);
+
 HttpResponse JsonResponse(int status, std::string body);
 // `retry_after`: what a 429 or 503 tells the client, in whole seconds of 1 to 600.
 HttpResponse ErrorResponse(const ApiError& error, Duration retry_after = std::chrono::seconds(1));

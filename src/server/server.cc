@@ -10,6 +10,7 @@
 #include "embedding/vector_model.h"
 #include "http/router.h"
 #include "openai_api/openapi.h"
+#include "openai_api/translated_chat.h"
 #include "server/dashboard.h"
 #include "server/debug_endpoints.h"
 #include "server/embedding_routes.h"
@@ -35,6 +36,14 @@ constexpr char kFrontPage[] =
     "<h1>Millrace</h1><p>An LLM inference server that speaks the OpenAI API: point a client at "
     "<code>/v1</code>. <a href=\"/v1/models\">Models</a>, <a href=\"/version\">version</a>, "
     "<a href=\"/health/ready\">health</a>.</p>";
+
+// What HTTP itself refuses, in the shape of the interface that was asked.
+HttpResponse RefusalOf(int status, std::string_view text, std::string_view target) {
+  const ApiError error = HttpApiError(status, text);
+  HttpResponse response = ErrorResponse(error);
+  if (IsMessagesTarget(target)) response.body = MessagesErrorJson(error, "");
+  return response;
+}
 
 void HandleTokenize(const ContextPointer& context, const HttpRequest& request) {
   const auto parsed = ParseTokenizeRequest(request.body);
@@ -192,9 +201,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
 
   Router MakeRouter() {
-    Router router([](int status, std::string_view text) {
-      return ErrorResponse(HttpApiError(status, text));
-    });
+    Router router(RefusalOf);
     std::vector<ApiRoute> routes;
     const auto add = [&](const char* method, const char* path, Work work, Access access,
                          Thread thread) {
@@ -277,9 +284,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 Server::Server(ServerConfig config, ServedModel model)
     : impl_(std::make_shared<Impl>(std::move(config), std::move(model))) {
   HttpConfig http = impl_->shared->config.http;
-  http.error_format = [](int status, std::string_view text) {
-    return ErrorResponse(HttpApiError(status, text));
-  };
+  http.error_format = RefusalOf;
   impl_->http = std::make_unique<HttpServer>(std::move(http), impl_->MakeRouter());
 }
 

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "answer_parts/answer_style.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "embedding/embedding_service.h"
@@ -153,8 +154,9 @@ struct ServedModel {
   // A smaller model's -ln of the probability of each token but the first, of at most 512: what
   // pruned passages are scored with; absent: the engine's own model. From any thread; may wait.
   std::function<Result<std::vector<float>>(std::span<const TokenId> tokens)> surprises;
-  SideModel embedding;  // for /v1/embeddings
-  SideModel rerank;     // for /v1/rerank; its model ranks
+  AnswerStyle answer_style;  // of tool calls and reasoning: StyleOf in template_chat.h
+  SideModel embedding;       // for /v1/embeddings
+  SideModel rerank;          // for /v1/rerank; its model ranks
 };
 
 class Server {

@@ -64,16 +64,19 @@ class ServerTest : public testing::Test {
     served.aliases = {"gpt-4o-mini"};
     served.tokenizer = &*tokenizer_;
     served.engine = engine_.get();
-    served.render_chat = [](std::string_view chat) -> Result<std::string> {
+    served.render_chat = [end = prompt_end_](std::string_view chat) -> Result<std::string> {
       std::string text;
       const json parsed = json::parse(chat);
       for (const auto& message : parsed["messages"]) {
         if (message["content"] == "raise") return Error{"the template raises"};
-        text += "<|im_start|>" + message["content"].get<std::string>() + "<|im_end|>";
+        const json& content = message["content"];
+        text +=
+            "<|im_start|>" + (content.is_null() ? "" : content.get<std::string>()) + "<|im_end|>";
       }
-      return text;
+      return text + end;
     };
     served.surprises = surprises_;
+    served.answer_style = answer_style_;
     served.embedding = embedding_side_;
     served.rerank = rerank_side_;
     server_ = std::make_unique<Server>(std::move(config), std::move(served));
@@ -129,6 +132,8 @@ class ServerTest : public testing::Test {
   std::function<Result<std::vector<float>>(std::span<const TokenId>)> surprises_;
   SideModel embedding_side_, rerank_side_;
   std::vector<std::string> adapters_;  // names
+  AnswerStyle answer_style_;
+  std::string prompt_end_;  // behind every rendered chat
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   std::thread engine_thread_;

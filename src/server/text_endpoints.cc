@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "openai_api/answer_plan.h"
+#include "openai_api/tool_prompt.h"
 #include "openai_api/translated_chat.h"
 #include "server/generation.h"
 #include "server/reduction.h"
@@ -44,6 +46,7 @@ ApiResult<std::vector<TokenId>> FillInPrompt(const Tokenizer& tokenizer, const P
 // The prompt of a chat: its passages chosen, the template rendered, the beginning of the answer put
 // behind it. Refuses what cannot be; then nothing is returned.
 struct ChatPrompt {
+  std::string text;  // without the beginning of the answer
   std::vector<TokenId> tokens;
   std::shared_ptr<const ReductionReport> reduction;
 };
@@ -58,9 +61,14 @@ std::optional<ChatPrompt> MakeChatPrompt(const ContextPointer& context, ChatRequ
     return refuse(
         HttpApiError(400, "The model has no chat template: use /v1/completions instead."));
   }
+  if (chat.mentions_tools && !shared.model.answer_style.shows_tools) {
+    auto described = ChatWithToolsAsText(chat.template_json, shared.model.answer_style);
+    if (!described.ok()) return refuse(ToApiError(described.error()));
+    chat.template_json = std::move(*described);
+  }
   const auto reduction = ReducePassages(context, chat);
   if (const auto* error = std::get_if<ApiError>(&reduction)) return refuse(*error);
-  const Result<std::string> text = shared.model.render_chat(chat.template_json);
+  Result<std::string> text = shared.model.render_chat(chat.template_json);
   if (!text.ok()) {
     ApiError error = ToApiError(text.error());
     error.code.clear();
@@ -69,6 +77,7 @@ std::optional<ChatPrompt> MakeChatPrompt(const ContextPointer& context, ChatRequ
   }
   ChatPrompt prompt;
   prompt.tokens = shared.model.tokenizer->Encode(*text + chat.prefill, SpecialTokens::kParse);
+  prompt.text = std::move(*text);
   prompt.reduction = std::get<std::shared_ptr<const ReductionReport>>(reduction);
   return prompt;
 }
@@ -78,11 +87,14 @@ void StartChat(const ContextPointer& context, ChatRequest chat,
                std::unique_ptr<AnswerFormat> format) {
   auto prompt = MakeChatPrompt(context, chat);
   if (!prompt) return;
+  AnswerPlan answer = PlanAnswer(context->shared().model.answer_style, chat, prompt->text);
+  chat.options.constraint = std::move(answer.constraint);
   Generation::Plan plan{.endpoint = Endpoint::kChat,
                         .options = std::move(chat.options),
                         .prompts = {},
                         .reduction = std::move(prompt->reduction),
-                        .format = std::move(format)};
+                        .format = std::move(format),
+                        .reading = std::move(answer.reading)};
   plan.prompts.push_back(std::move(prompt->tokens));
   Generation::Start(context, std::move(plan));
 }

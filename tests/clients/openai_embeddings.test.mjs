@@ -1,5 +1,5 @@
-// openai's client on /v1/embeddings, which asks for base64 unless told otherwise: a tiny random bert,
-// written as a Hugging Face folder and converted by `millrace quantize`.
+// openai's client on /v1/embeddings, which asks for base64 unless told otherwise, and /v1/rerank: tiny
+// random berts, written as Hugging Face folders and converted by `millrace quantize`.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const width = 32, inner = 64, positions = 64;
 const letters = "abcdefghijklmnopqrstuvwxyz".split("");
 const tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ...letters, ...letters.map((c) => `##${c}`)];
 
-function writeModel(folder) {
+function writeModel(folder, { ranks = false } = {}) {
   const layer = "encoder.layer.0.";
   const matrices = {
     "embeddings.word_embeddings.weight": [tokens.length, width],
@@ -26,6 +26,7 @@ function writeModel(folder) {
     [`${layer}intermediate.dense.weight`]: [inner, width],
     [`${layer}output.dense.weight`]: [width, inner],
   };
+  if (ranks) Object.assign(matrices, { "pooler.dense.weight": [width, width], "classifier.weight": [1, width] });
   const vectors = ["embeddings.LayerNorm", `${layer}attention.output.LayerNorm`, `${layer}output.LayerNorm`]
     .flatMap((name) => [[`${name}.weight`, 1], [`${name}.bias`, 0]]);
   let state = 1;
@@ -39,6 +40,7 @@ function writeModel(folder) {
   };
   for (const [name, shape] of Object.entries(matrices)) add(name, shape, random);
   for (const [name, value] of vectors) add(name, [width], () => value);
+  if (ranks) add("pooler.dense.bias", [width], () => 0), add("classifier.bias", [1], () => 0);
   const text = Buffer.from(JSON.stringify(header)), length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   mkdirSync(folder);
@@ -60,7 +62,10 @@ before(async () => {
   folder = mkdtempSync(join(tmpdir(), "millrace-embeddings-"));
   writeModel(join(folder, "bert"));
   execFileSync(process.env.MILLRACE_BINARY, ["quantize", join(folder, "bert"), join(folder, "tiny.gguf"), "F32"]);
-  server = await startServer(["--embedding-model", join(folder, "tiny.gguf")]);
+  writeModel(join(folder, "ranker"), { ranks: true });
+  execFileSync(process.env.MILLRACE_BINARY, ["quantize", join(folder, "ranker"), join(folder, "rank.gguf"), "F32"]);
+  server = await startServer(
+    ["--embedding-model", join(folder, "tiny.gguf"), "--rerank-model", join(folder, "rank.gguf")]);
   client = new OpenAI({ baseURL: `${server.origin}/v1`, apiKey: "none", maxRetries: 0 });
 });
 after(async () => {
@@ -104,4 +109,17 @@ test("refusals name the field", async () => {
     error.code === "context_length_exceeded" && error.param === "input" && error.message.includes("at most 64"));
   await assert.rejects(embed([]), { status: 400, param: "input" });
   await assert.rejects(embed("a", { model: "other" }), { status: 404, code: "model_not_found" });
+});
+
+test("rerank: the documents in the order of their scores", async () => {
+  const documents = ["a mill race", "water", "a wheel turns"];
+  const rank = async (more) => await fetch(`${server.origin}/v1/rerank`, {
+    method: "POST", body: JSON.stringify({ query: "mill", documents, ...more }) });
+  const { results } = await (await rank()).json();
+  assert.deepEqual(results.map((one) => one.index).sort(), [0, 1, 2]);
+  for (let i = 1; i < results.length; ++i) assert.ok(results[i - 1].relevance_score >= results[i].relevance_score);
+  const best = await (await rank({ top_n: 1 })).json();
+  assert.equal(best.results.length, 1);
+  assert.equal(best.results[0].index, results[0].index);
+  assert.equal((await rank({ documents: [] })).status, 400);
 });
