@@ -76,6 +76,7 @@ TEST(Exchange, MemoryOfAStalledStreamIsBounded) {
   int wakes = 0;
   auto exchange = std::make_shared<Exchange>(1000, [&] { ++wakes; });
   Responder responder(exchange);
+  EXPECT_TRUE(exchange->Take().empty());  // the connection waits
   responder.StartEventStream();
   int sent = 0;
   while (responder.SendEvent(std::string(92, 'x'))) ++sent;
@@ -84,6 +85,23 @@ TEST(Exchange, MemoryOfAStalledStreamIsBounded) {
   const Exchange::Output output = exchange->Take();
   EXPECT_TRUE(output.failed);
   EXPECT_TRUE(output.bytes.empty());
+}
+
+TEST(Exchange, WakesOnlyOneThatFoundNothing) {
+  int wakes = 0;
+  auto exchange = std::make_shared<Exchange>(1000, [&] { ++wakes; });
+  Responder responder(exchange);
+  responder.StartEventStream();
+  responder.SendEvent("a");
+  EXPECT_EQ(wakes, 0);  // the connection has not looked yet
+  EXPECT_FALSE(exchange->Take().empty());
+  responder.SendEvent("b");
+  EXPECT_EQ(wakes, 0);  // it writes, and will look again
+  EXPECT_FALSE(exchange->Take().empty());
+  EXPECT_TRUE(exchange->Take().empty());
+  responder.SendEvent("c");
+  responder.SendEvent("d");
+  EXPECT_EQ(wakes, 1);
 }
 
 TEST(Exchange, DisconnectCallbackRunsOnceAndIsDroppedWhenComplete) {
