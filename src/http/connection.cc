@@ -65,7 +65,7 @@ void Connection::Start() {
 void Connection::FinishSoon() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     self->finishing_ = true;
-    if (!self->idle_) return;
+    if (!self->idle_ || !self->socket_.is_open()) return;  // it may be over already
     error_code ignored;
     self->socket_.cancel(ignored);
     if (self->tls_) self->SetDeadline(std::chrono::milliseconds(0));

@@ -33,8 +33,9 @@ void Connection::SetAlarm() {
     self->timed_out_ = true;
     error_code ignored;
     self->socket_.cancel(ignored);
-    // TLS may have been between two operations of the socket: until somebody has noticed.
-    if (self->tls_) self->SetDeadline(kUntilNoticed);
+    // TLS may have been between two operations of the socket: until somebody has noticed, or the
+    // connection is over.
+    if (self->tls_ && self->socket_.is_open()) self->SetDeadline(kUntilNoticed);
   });
 }
 
