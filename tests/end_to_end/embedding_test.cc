@@ -1,15 +1,13 @@
 // The real binary with an embedding model and a reranker beside the embedded demo model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "http/test_client.h"
 #include "tests/end_to_end/server_process.h"
+#include "tests/scratch_folder.h"
 #include "tests/tiny_encoder.h"
 
 namespace millrace {
@@ -21,30 +19,20 @@ using testing::HasSubstr;
 class EmbeddingBinaryTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              ("millrace-embedding-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
     TinyEncoderSpec ranker;
     ranker.pooling = 4;
     ranker.classifier = true;
-    embedding_ = Write("tiny-embed.gguf", MakeTinyEncoder({}));
-    rerank_ = Write("tiny-rank.gguf", MakeTinyEncoder(ranker));
+    embedding_ = folder_.Write("tiny-embed.gguf", MakeTinyEncoder({}));
+    rerank_ = folder_.Write("tiny-rank.gguf", MakeTinyEncoder(ranker));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::string Write(const char* name, const std::vector<std::byte>& bytes) const {
-    const std::string path = (folder_ / name).string();
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-    return path;
-  }
   static json Ask(const ServerProcess& server, const std::string& path, const json& body) {
     const ClientResponse response = TestClient(server.port()).Post(path, body.dump());
     EXPECT_EQ(response.status, 200) << response.body;
     return json::parse(response.body);
   }
 
-  std::filesystem::path folder_;
+  ScratchFolder folder_;
   std::string embedding_, rerank_;
 };
 

@@ -3,11 +3,8 @@
 // fit.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -15,6 +12,7 @@
 #include "gguf/gguf.h"
 #include "http/test_client.h"
 #include "tests/end_to_end/server_process.h"
+#include "tests/scratch_folder.h"
 #include "tests/tiny_adapter.h"
 #include "tests/tiny_model.h"
 
@@ -27,25 +25,16 @@ using testing::HasSubstr;
 class LoraBinaryTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ =
-        std::filesystem::temp_directory_path() / ("millrace-lora-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
     TinyModelSpec spec;
     spec.tied = false;  // so that what comes next depends on the layers
     const std::vector<std::byte> model = MakeTinyModel(spec);
     const GgufFile file = ParseGguf(model, "tiny.gguf").value();
-    model_ = Write("tiny.gguf", model);
-    one_ = Write("one.gguf", MakeTinyAdapter(file, {.rank = 8, .spread = 0.2, .seed = 1}));
-    two_ = Write("two:a=b.gguf", MakeTinyAdapter(file, {.rank = 4, .spread = 0.2, .seed = 2}));
+    model_ = folder_.Write("tiny.gguf", model);
+    one_ = folder_.Write("one.gguf", MakeTinyAdapter(file, {.rank = 8, .spread = 0.2, .seed = 1}));
+    two_ =
+        folder_.Write("two:a=b.gguf", MakeTinyAdapter(file, {.rank = 4, .spread = 0.2, .seed = 2}));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::string Write(const char* name, const std::vector<std::byte>& bytes) const {
-    const std::string path = (folder_ / name).string();
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-    return path;
-  }
   std::vector<std::string> Flags() const {
     return {model_,
             "--lora",
@@ -53,7 +42,7 @@ class LoraBinaryTest : public testing::Test {
             "--lora",
             "two=" + two_ + ":0.5",
             "--prefix-cache-dir",
-            (folder_ / "cache").string(),
+            (folder_.path() / "cache").string(),
             "--prefix-cache-disk-use",
             "always"};
   }
@@ -87,7 +76,7 @@ class LoraBinaryTest : public testing::Test {
     return json::parse(out)["text"];
   }
 
-  std::filesystem::path folder_;
+  ScratchFolder folder_;
   std::string model_, one_, two_;
 };
 

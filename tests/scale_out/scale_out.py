@@ -207,34 +207,28 @@ class ScaleOut(unittest.TestCase):
         print(f"steady: {len(cached)} of {len(later)} later turns found their prefix", flush=True)
         self.assertGreaterEqual(len(cached), 0.95 * len(later))
 
-    def test_2_killed(self):
-        replica = self.replicas[0]
+    def lose(self, index, away, back, phase, settle=lambda replica: None):
+        """A replica goes under load, the others serve, and it comes back; its streams break explicitly."""
+        replica = self.replicas[index]
         with Load() as load:
             load.wait_for_turns(2 * TALKERS)
             streams = LongStreams()
-            replica.kill()
-            self.assertGreater(streams.ends_at("replica1")[1], 0)
+            away(replica)
+            self.assertGreater(streams.ends_at(f"replica{index + 1}")[1], 0)
             self.proxy.wait_for(replica, "DOWN")
+            settle(replica)
             load.wait_for_turns(4 * TALKERS)
-            replica.start()
+            back(replica)
             self.proxy.wait_for(replica, "UP")
             load.wait_for_turns(2 * TALKERS)
-        self.check(load.turns, "killed")
+        self.check(load.turns, phase)
+
+    def test_2_killed(self):
+        self.lose(0, lambda replica: replica.kill(), lambda replica: replica.start(), "killed")
 
     def test_3_cut_off(self):
-        replica = self.replicas[1]
-        with Load() as load:
-            load.wait_for_turns(2 * TALKERS)
-            streams = LongStreams()
-            replica.cut()
-            self.assertGreater(streams.ends_at("replica2")[1], 0)
-            self.proxy.wait_for(replica, "DOWN")
-            self.proxy.wait_until_idle(replica, 30)
-            load.wait_for_turns(4 * TALKERS)
-            replica.mend()
-            self.proxy.wait_for(replica, "UP")
-            load.wait_for_turns(2 * TALKERS)
-        self.check(load.turns, "cut off")
+        self.lose(1, lambda replica: replica.cut(), lambda replica: replica.mend(), "cut off",
+                  settle=lambda replica: self.proxy.wait_until_idle(replica, 30))
 
     def test_4_drained(self):
         replica = self.replicas[2]

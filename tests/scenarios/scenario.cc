@@ -1,7 +1,6 @@
 #include "tests/scenarios/scenario.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -26,16 +25,6 @@ json EvidenceChat(uint64_t seed, int passages, int max_tokens) {
           {"temperature", 0},
           {"max_tokens", max_tokens},
           {"ignore_eos", true}};
-}
-
-ScratchFolder::ScratchFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "millrace-XXXXXX").string();
-  if (::mkdtemp(name.data()) != nullptr) path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
 std::map<std::string, double> ReadMetrics(uint16_t port) {

@@ -5,13 +5,13 @@
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tests/end_to_end/server_process.h"
+#include "tests/scratch_folder.h"
 
 namespace millrace {
 
@@ -19,19 +19,6 @@ bool IsFull();
 
 // A chat about invented facts for the demo model, greedy, `max_tokens` long.
 nlohmann::json EvidenceChat(uint64_t seed, int passages, int max_tokens);
-
-// A folder that goes with the object.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // "name{labels}" -> value, of GET /metrics.
 std::map<std::string, double> ReadMetrics(uint16_t port);
