@@ -102,6 +102,17 @@ struct Variant {
   bool other_draft = false;
 };
 
+// Small chunks among others, on a warm cache: what runs with drafts begin from.
+inline Variant AmongOthers() {
+  return {.name = {},
+          .threads = 2,
+          .chunk = 32,
+          .max_running = 8,
+          .step_tokens = 128,
+          .others = true,
+          .prefix_cache = true};
+}
+
 struct Weights {
   std::string architecture;
   DType type;

@@ -26,15 +26,8 @@ TEST_P(DraftExactness, LogitsAreTheSameBitsWithDrafts) {
   const std::vector<Request> studied = RepetitiveRequests(random, 40);
   const Outcome plain = Run(studied, {"plain"}, random);
   using enum Speculation;
-  const Variant base = {.name = {},
-                        .threads = 2,
-                        .chunk = 32,
-                        .max_running = 8,
-                        .step_tokens = 128,
-                        .others = true,
-                        .prefix_cache = true};
-  const auto variant = [&](const char* name, Speculation mode, int32_t draft) {
-    Variant v = base;
+  const auto variant = [](const char* name, Speculation mode, int32_t draft) {
+    Variant v = AmongOthers();
     v.name = name;
     v.speculation = mode;
     v.draft = draft;

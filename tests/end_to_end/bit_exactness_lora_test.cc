@@ -155,13 +155,7 @@ TEST_P(LoraExactness, LogitsAreTheSameBitsWithDrafts) {
     studied[i].sampling.seed = i;
   }
   const Outcome alone = Run(studied, {"alone"}, random);
-  Variant variant = {.name = {},
-                     .threads = 2,
-                     .chunk = 32,
-                     .max_running = 8,
-                     .step_tokens = 128,
-                     .others = true,
-                     .prefix_cache = true};
+  Variant variant = AmongOthers();
   Outcome all;
   for (const Speculation mode : {Speculation::kSuffix, Speculation::kDraft, Speculation::kAuto}) {
     variant.name = "drafts " + std::to_string(static_cast<int>(mode));
