@@ -35,8 +35,12 @@ class StepCost {
 
   // How long a step without prefill takes, as far as that is known.
   std::optional<Duration> Decode(int32_t rows) const;
-  // The time that a prefill row adds; nothing while none was measured.
+  // The time that a prefill row adds, as the latest steps had it; nothing while none was measured.
   std::optional<Duration> PrefillRow() const;
+  // What so many prefill rows add to a step, by a straight line through the last steps that had
+  // some: a row of a short chunk costs more than one of a long chunk. For other chunks than the
+  // latest; the bound of a step goes by PrefillRow, which follows the load sooner.
+  std::optional<Duration> Prefill(int32_t rows) const;
   // What copying a block takes; nothing while none was measured.
   std::optional<Duration> BlockCopy() const;
   // How many prefill rows fit beside `decode_rows` into a step of `target`: at least
@@ -44,17 +48,26 @@ class StepCost {
   int32_t PrefillRows(int32_t decode_rows, Duration target, int32_t most) const;
 
  private:
-  // A weighted mean whose weights fade: the latest has the share 1/8, the first eight count alike.
+  // A weighted mean whose weights fade: the latest has the share 1/memory, the first `memory` count
+  // alike.
   struct Mean {
     double value = 0;
     int32_t count = 0;
-    void Add(double sample);
+    void Add(double sample, int32_t memory);
+  };
+
+  // Least squares of seconds by rows, whose weights fade, too.
+  struct Line {
+    Mean rows, seconds, rows_rows, rows_seconds;
+    void Add(double row_count, double took, int32_t memory);
+    // What is added a row, at least 0; nothing where all had about as many rows.
+    std::optional<double> Slope() const;
   };
 
   double DecodeSeconds(int32_t rows) const;
 
-  // Of the steps without prefill: means of rows, seconds, rows^2, rows * seconds.
-  Mean rows_, seconds_, rows_rows_, rows_seconds_;
+  Line decode_;       // steps without prefill
+  Line prefill_;      // what prefill rows added to steps
   Mean prefill_row_;  // seconds
   Mean block_copy_;   // seconds
 };

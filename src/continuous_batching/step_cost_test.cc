@@ -44,6 +44,24 @@ TEST(StepCostTest, LearnsTheLineOfDecodeSteps) {
   EXPECT_EQ(cost.PrefillRows(4, kStepTarget, 100), 100);
 }
 
+// A chunk has a fixed part of its own: 2 ms, and 0.1 ms a row.
+TEST(StepCostTest, RowsOfAShortChunkCostMoreThanThoseOfALong) {
+  StepCost cost;
+  EXPECT_FALSE(cost.Prefill(10).has_value());
+  for (int32_t i = 0; i < 8; ++i) cost.Observe(4, 0, milliseconds(30));
+  for (int32_t i = 0; i < 40; ++i) {
+    const int32_t rows = i == 0 ? 300 : 10;  // one long, as where all others find their beginning
+    cost.Observe(4, rows, milliseconds(32) + microseconds(100) * rows);
+  }
+  EXPECT_NEAR(Milliseconds(*cost.PrefillRow()), 0.3, 0.001);  // as in the latest
+  EXPECT_NEAR(Milliseconds(*cost.Prefill(10)), 3, 0.01);
+  EXPECT_NEAR(Milliseconds(*cost.Prefill(300)), 32, 0.1);
+  EXPECT_NEAR(Milliseconds(*cost.Prefill(600)), 62, 0.2);
+  StepCost alike;
+  for (int32_t i = 0; i < 8; ++i) alike.Observe(0, 10, milliseconds(3));
+  EXPECT_NEAR(Milliseconds(*alike.Prefill(100)), 30, 0.01);  // nothing else is known
+}
+
 TEST(StepCostTest, StepsWithoutTimeOrRowsTeachNothing) {
   StepCost cost;
   cost.Observe(0, 0, milliseconds(5));

@@ -97,7 +97,7 @@ class Replay {
     const auto took = [&](double ms) { now_ms_ += ms * without_.step_factor; };
     const double begun = now_ms_;
     if (decode > 0) took(Milliseconds(engine_.cost.Decode(decode).value_or(Duration())));
-    if (prefill > 0) took(prefill * Milliseconds(engine_.cost.PrefillRow().value_or(Duration())));
+    if (prefill > 0) took(Milliseconds(engine_.cost.Prefill(prefill).value_or(Duration())));
     scheduler_.Commit(plan, appended);
     scheduler_.Observe(plan, std::chrono::duration_cast<Duration>(
                                  std::chrono::duration<double, std::milli>(now_ms_ - begun)));
