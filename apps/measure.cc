@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <deque>
 #include <filesystem>
 #include <sstream>
 #include <thread>
@@ -14,8 +13,10 @@
 #include "base/atomic_file.h"
 #include "base/rng.h"
 #include "command_line.h"
+#include "measure_predictions.h"
 #include "measure_report.h"
 #include "measure_run.h"
+#include "measure_switches.h"
 #include "reporting.h"
 #include "verbs.h"
 
@@ -44,56 +45,6 @@ struct MeasureFlags {
   uint64_t memory_limit = 0;
   std::string serve_flags;
   std::string out = "millrace-measure";
-};
-
-// The switches that were asked for, "FLAG" or "FLAG=VALUE" for another value of on; owns the
-// latter.
-class ChosenSwitches {
- public:
-  Result<SwitchList> Choose(const std::vector<std::string>& asked) {
-    SwitchList list;
-    if (asked.empty()) {
-      for (const LabSwitch& s : LabSwitches()) list.push_back(&s);
-      return list;
-    }
-    for (const std::string& word : asked) {
-      const size_t equals = std::min(word.find('='), word.size());
-      const LabSwitch* known = Find(word.substr(0, equals));
-      const auto same = [&](const LabSwitch* s) {
-        return std::string_view(s->flag) == word.substr(0, equals);
-      };
-      if (known == nullptr || std::any_of(list.begin(), list.end(), same))
-        return Error{"--switches must name some of " + Known() + ", each once"};
-      if (equals < word.size()) {
-        LabSwitch& own = own_.emplace_back(*known);
-        const size_t colon = std::min(word.find(':', equals), word.size());
-        own.on = values_.emplace_back(word.substr(equals + 1, colon - equals - 1)).c_str();
-        if (colon < word.size()) own.off = values_.emplace_back(word.substr(colon + 1)).c_str();
-        own.name = values_.emplace_back(fmt::format("{} ({})", known->name, own.on)).c_str();
-        known = &own;
-      }
-      list.push_back(known);
-    }
-    return list;
-  }
-
-  static const LabSwitch* Find(std::string_view flag) {
-    for (const LabSwitch& s : LabSwitches()) {
-      if (flag == s.flag) return &s;
-    }
-    return nullptr;
-  }
-
- private:
-  static std::string Known() {
-    std::string known;
-    for (const LabSwitch& s : LabSwitches())
-      known += (known.empty() ? "" : ", ") + std::string(s.flag);
-    return known;
-  }
-
-  std::deque<std::string> values_;
-  std::deque<LabSwitch> own_;
 };
 
 // What must not change between the parts of an interrupted measurement.
@@ -193,7 +144,8 @@ class Measurement {
 
  private:
   Status Prepare() {
-    ASSIGN_OR_RETURN(plan_.switches, chosen_.Choose(flags_.switches));
+    ASSIGN_OR_RETURN(workload_, ReadWorkload(flags_.workload));
+    ASSIGN_OR_RETURN(plan_.switches, chosen_.Choose(flags_.switches, workload_));
     ASSIGN_OR_RETURN(targets_, ParseTargets(flags_.targets));
     plan_.candidate_models = flags_.candidate_models;
     for (const int32_t h : flags_.handicaps) plan_.handicaps.push_back(h);
@@ -215,7 +167,6 @@ class Measurement {
         !(flags_.traffic.rate > 0)) {
       return Error{"--arrivals poisson and bursty need a --rate"};
     }
-    ASSIGN_OR_RETURN(workload_, ReadWorkload(flags_.workload));
     if (flags_.traffic.arrivals == "recorded" && !workload_.timed)
       return Error{
           "the workload has no timestamps: give --arrivals closed, or poisson and a --rate"};
@@ -312,13 +263,21 @@ class Measurement {
           "would be found\n",
           100 * deviation,
           100 * DetectableEffect(deviation, static_cast<size_t>(plan_.confirmation_rounds)));
-      return ChooseCandidates(plan_, state);
+      return ChooseCandidates(plan_, workload_, state);
     };
     return hooks;
   }
 
   Status Finish(const AblationResult& result) {
-    const Analysis analysis = Analyze(plan_, workload_, result, rules_);
+    const ServerSetup setup = Setup();
+    PredictionSetup predicting{setup, plan_.switches, workload_, model_.tokenizer};
+    if (flags_.quick) predicting.tokens /= 4;
+    auto predictions = MeasurePredictions(predicting, plan_, result);
+    if (!predictions.ok()) {
+      notes_.push_back("predictions were not compared: " + predictions.error().message);
+      predictions = std::vector<PredictionQuality>();
+    }
+    const Analysis analysis = Analyze(plan_, workload_, result, rules_, *std::move(predictions));
     ReportInput input{plan_, result, analysis, summary_, {}, {}, {}, {}, {}, {}, {}, {}};
     input.workload = fmt::format("{} ({}), {} requests", flags_.workload.source, workload_.format,
                                  workload_.requests.size());
@@ -328,7 +287,6 @@ class Measurement {
     input.machine = DescribeMachine();
     input.rules = RulesOf(rules_);
     input.notes = notes_;
-    const ServerSetup setup = Setup();
     for (const LabConfiguration& c : result.configurations) {
       std::string command = "millrace serve";
       for (const std::string& flag : FlagsFor(setup, c, plan_.switches)) command += " " + flag;

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "lab/request_body.h"
+#include "lab/retrieval_quality.h"
 #include "lab/server_child.h"
 #include "lab/server_counters.h"
 #include "lab/statistics.h"
@@ -115,6 +116,12 @@ Result<RunRecord> RunLauncher::Run(const LabConfiguration& configuration,
   const double cpu = server->cpu_seconds() - cpu_before;
   const RunMetrics metrics = Measure(run, targets_);
   FillRecord(run, metrics, targets_, record);
+  if (const RetrievalQuality q = MeasureRetrieval(workload_, items, run.answers); q.requests > 0) {
+    record.values["answer_coverage"] = q.coverage;
+    record.values["passage_recall"] = q.recall;
+    record.values["kept_passages"] = q.kept;
+    record.values["passage_requests"] = static_cast<double>(q.requests);
+  }
   if (run.seconds > 0) record.values["server_cpu_share"] = cpu / run.seconds;
   record.values["memory_mib"] = static_cast<double>(server->memory().peak) / 1048576;
   server->Stop();
@@ -163,6 +170,10 @@ void FillRecord(const ReplayRun& run, const RunMetrics& m, const ServiceTargets&
   record.values["accepted"] = m.accepted;
   record.values["drafted_tokens"] = static_cast<double>(m.drafted_tokens);
   record.values["prompt_tokens"] = static_cast<double>(m.prompt_tokens);
+  if (m.whole > 0) {
+    record.values["prompt_tokens_each"] =
+        static_cast<double>(m.prompt_tokens) / static_cast<double>(m.whole);
+  }
   record.values["output_tokens"] = static_cast<double>(m.output_tokens);
   record.values["tokens_per_emission"] = m.tokens_per_emission;
   record.values["client_cores_per_100_streams"] = m.client_cores_per_100_streams;

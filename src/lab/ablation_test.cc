@@ -62,7 +62,8 @@ class AblationTest : public testing::Test {
  protected:
   AblationTest() {
     for (const LabSwitch& s : LabSwitches()) {
-      if (std::string_view(s.flag) != "kv-type") plan_.switches.push_back(&s);
+      if (std::string_view(s.flag) != "kv-type" && s.answers != AnswerEffect::kPrompt)
+        plan_.switches.push_back(&s);
     }
     // A server that does not speculate by itself, so that "as served" and "all on" differ.
     speculation_.served = speculation_.off;
@@ -81,7 +82,9 @@ class AblationTest : public testing::Test {
       saved_ = ToJson(state);
       return Status();
     };
-    hooks.choose = [this](const AblationState& state) { return ChooseCandidates(plan_, state); };
+    hooks.choose = [this](const AblationState& state) {
+      return ChooseCandidates(plan_, workload_, state);
+    };
     return hooks;
   }
   Analysis RunAndAnalyze() {
@@ -181,6 +184,48 @@ TEST_F(AblationTest, AMismatchAFailureOrTooMuchMemoryRejects) {
   EXPECT_EQ(small.recommendation.configuration, "");
 }
 
+PredictionQuality PredictionOf(std::string_view configuration, double kl, double error) {
+  PredictionQuality p{std::string(configuration), "8 bits", {}};
+  p.quality.divergence = {kl, error, 1000, 20};
+  return p;
+}
+
+// Without expected answers, what only computes with another precision is judged by KL divergence.
+TEST_F(AblationTest, PredictionsStandInForExpectedAnswersWherePromptsAreTheSame) {
+  machine_.factor = {{"prefix-cache", 0.5}};
+  machine_.wrong = {std::string(kAllOn), "as served"};
+  RunAndAnalyze();
+  const auto analyze = [&](double kl, double error) {
+    return Analyze(plan_, workload_, result_, {},
+                   {PredictionOf(kAllOn, kl, error), PredictionOf("as served", kl, error)});
+  };
+  const Analysis holds = analyze(0.005, 0.003);  // at most 0.00993
+  EXPECT_EQ(holds.recommendation.configuration, "as served");
+  const Analysis doubtful = analyze(0.005, 0.0031);
+  EXPECT_EQ(doubtful.recommendation.configuration, "");
+  EXPECT_THAT(doubtful.recommendation.reasons,
+              Contains(HasSubstr("the mean KL divergence may be 0.0101 nats, over 0.01")));
+}
+
+TEST_F(AblationTest, WithoutExpectedAnswersACandidateKeepsPrompts) {
+  for (const LabSwitch& s : LabSwitches()) {
+    if (s.answers == AnswerEffect::kPrompt) plan_.switches.push_back(&s);
+  }
+  machine_.factor = {{"prefix-cache", 0.5}, {"reduce", 0.5}};
+  machine_.wrong = {std::string(kAllOn), "as served"};
+  RunAndAnalyze();
+  const LabConfiguration& last = result_.configurations.back();
+  EXPECT_EQ(last.name, "best of the screening");
+  for (size_t i = 0; i < plan_.switches.size(); ++i) {
+    const bool other_prompt = plan_.switches[i]->answers == AnswerEffect::kPrompt;
+    EXPECT_TRUE(!other_prompt || !last.on[i]);
+  }
+  EXPECT_TRUE(last.on[0]);
+  for (WorkloadRequest& r : workload_.requests) r.expected = R"("answer")";
+  RunAndAnalyze();  // now it can be judged, and is left where it was
+  for (const LabConfiguration& c : result_.configurations) EXPECT_NE(c.name, last.name);
+}
+
 TEST_F(AblationTest, SlowedOnPurposeIsSeenAtTenPercentAndNotAtOne) {
   plan_.handicaps = {10, 1};
   machine_.noise = 0.02;
@@ -224,7 +269,12 @@ TEST_F(AblationTest, ASingleSessionCannotBeSplit) {
 
 TEST_F(AblationTest, TheReportIsWholeAndNeedsNoNetwork) {
   machine_.factor = {{"prefix-cache", 0.5}};
-  const Analysis a = RunAndAnalyze();
+  RunAndAnalyze();
+  for (RunRecord& run : result_.state.runs) {
+    run.values["passage_requests"] = 8;
+    run.values["answer_coverage"] = 0.75;
+  }
+  const Analysis a = Analyze(plan_, workload_, result_, {}, {PredictionOf(kAllOn, 0.0123, 0.0004)});
   ReportInput input{plan_,
                     result_,
                     a,
@@ -242,6 +292,8 @@ TEST_F(AblationTest, TheReportIsWholeAndNeedsNoNetwork) {
   EXPECT_THAT(html, HasSubstr("x &amp; y"));
   EXPECT_THAT(html, HasSubstr("&lt;w&gt;"));
   EXPECT_THAT(html, HasSubstr("<svg"));
+  EXPECT_THAT(html, HasSubstr("0.01230 &plusmn; 0.00040"));
+  EXPECT_THAT(html, HasSubstr("75.0 %"));
   EXPECT_EQ(html.find("src="), std::string::npos);
   EXPECT_EQ(html.find("href="), std::string::npos);
   EXPECT_THAT(ReportJson(input), HasSubstr("\"verdict\": \"helps\""));

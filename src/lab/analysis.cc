@@ -100,7 +100,8 @@ class Analyst {
     const LabConfiguration* a = FindConfiguration(result_, baseline);
     const LabConfiguration* b = FindConfiguration(result_, candidate);
     finding.answers.promised_equal =
-        a != nullptr && b != nullptr && SameAnswersPromised(*a, *b, plan_.switches);
+        a != nullptr && b != nullptr &&
+        AnswerEffectBetween(*a, *b, plan_.switches) == AnswerEffect::kNone;
     return finding;
   }
 
@@ -178,7 +179,7 @@ std::vector<double> PairedDifferences(const AblationState& state, Stage stage,
 }
 
 Analysis Analyze(const AblationPlan& plan, const Workload& workload, const AblationResult& result,
-                 const AnalysisRules& rules) {
+                 const AnalysisRules& rules, std::vector<PredictionQuality> predictions) {
   const Analyst analyst(plan, workload, result);
   const std::string baseline(kBaseline), all_on(kAllOn);
   Analysis a;
@@ -207,6 +208,7 @@ Analysis Analyze(const AblationPlan& plan, const Workload& workload, const Ablat
     a.deviation = m->effect.deviation;
     a.detectable = DetectableEffect(a.deviation, m->effect.rounds);
   }
+  a.predictions = std::move(predictions);
   a.recommendation = Recommend(plan, result, a, rules);
   return a;
 }

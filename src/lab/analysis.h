@@ -14,6 +14,7 @@
 
 #include "lab/ablation.h"
 #include "lab/effect.h"
+#include "lab/quality.h"
 #include "lab/task_score.h"
 
 namespace millrace {
@@ -59,14 +60,23 @@ struct Finding {
   const MetricFinding* Find(std::string_view metric) const;
 };
 
+// How far a configuration's predictions are from the baseline's, token by token, on the workload's
+// own texts: what its model file, KV cache and attention change.
+struct PredictionQuality {
+  std::string configuration;
+  std::string precision;  // "model b.gguf, KV cache q8_0, flash attention"
+  QualitySummary quality;
+};
+
 struct Recommendation {
   std::string configuration;         // empty: none
   std::vector<std::string> reasons;  // why, or why not
 };
 
 struct AnalysisRules {
-  int64_t memory_limit = 0;      // bytes at the peak; 0: none
-  double quality_margin = 0.02;  // exact match may fall by at most so much, shown by the interval
+  int64_t memory_limit = 0;        // bytes at the peak; 0: none
+  double quality_margin = 0.02;    // exact match may fall by at most so much, shown by the interval
+  double divergence_limit = 0.01;  // nats: the mean KL that counts as holding, by its upper bound
 };
 // What is applied, a sentence each: printed before the run.
 std::vector<std::string> RulesOf(const AnalysisRules& rules);
@@ -80,17 +90,22 @@ struct Analysis {
   std::vector<Finding> handicaps;   // all on, slowed on purpose, against all on
   Finding same;                     // baseline again against the baseline
   bool same_is_null = true;
+  std::vector<PredictionQuality>
+      predictions;        // of candidates whose precision is not the baseline's
   double deviation = 0;   // of d between rounds, of the baselines' first metric
   double detectable = 0;  // the effect on the first metric that these rounds could find
   Recommendation recommendation;
 };
 
+// `predictions`: where they were compared, in any order.
 Analysis Analyze(const AblationPlan& plan, const Workload& workload, const AblationResult& result,
-                 const AnalysisRules& rules);
+                 const AnalysisRules& rules, std::vector<PredictionQuality> predictions = {});
 
 // At most three: all on; what serve does by itself; and, of the screening, all on without what does
-// not earn its place by the first metric (the band decides; among equals the simpler stays).
-std::vector<LabConfiguration> ChooseCandidates(const AblationPlan& plan,
+// not earn its place by the first metric (the band decides; among equals the simpler stays). Where
+// no request has an expected answer, the last leaves other prompts out, too: nothing could show
+// that quality holds.
+std::vector<LabConfiguration> ChooseCandidates(const AblationPlan& plan, const Workload& workload,
                                                const AblationState& state);
 
 // The paired differences ln(candidate / baseline) of a metric, by round.

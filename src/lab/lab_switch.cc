@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "base/check.h"
@@ -10,13 +11,13 @@ namespace millrace {
 namespace {
 
 constexpr LabSwitch kSwitches[] = {
-    {"prefix reuse", "prefix-cache", "on", "off", "on", true},
-    {"speculation", "speculate", "auto", "off", "auto", true},
-    {"continuous batching", "batching", "continuous", "static", "continuous", true},
-    {"paged KV memory", "kv", "paged", "contiguous", "paged", true},
-    {"efficient attention", "attention", "flash", "standard", "flash", false},
-    {"prompt reduction", "reduce", "auto", "off", "auto", false},
-    {"8-bit KV cache", "kv-type", "q8_0", "bf16", "bf16", false},
+    {"prefix reuse", "prefix-cache", "on", "off", "on", AnswerEffect::kNone},
+    {"speculation", "speculate", "auto", "off", "auto", AnswerEffect::kNone},
+    {"continuous batching", "batching", "continuous", "static", "continuous", AnswerEffect::kNone},
+    {"paged KV memory", "kv", "paged", "contiguous", "paged", AnswerEffect::kNone},
+    {"efficient attention", "attention", "flash", "standard", "flash", AnswerEffect::kPrecision},
+    {"prompt reduction", "reduce", "auto", "off", "auto", AnswerEffect::kPrompt},
+    {"8-bit KV cache", "kv-type", "q8_0", "bf16", "bf16", AnswerEffect::kPrecision},
 };
 
 std::string Quoted(std::string_view text) {
@@ -70,13 +71,13 @@ int DistanceFromServed(const LabConfiguration& configuration, const SwitchList& 
   return distance;
 }
 
-bool SameAnswersPromised(const LabConfiguration& a, const LabConfiguration& b,
-                         const SwitchList& list) {
-  if (a.model != b.model) return false;
+AnswerEffect AnswerEffectBetween(const LabConfiguration& a, const LabConfiguration& b,
+                                 const SwitchList& list) {
+  AnswerEffect most = a.model != b.model ? AnswerEffect::kPrecision : AnswerEffect::kNone;
   for (size_t i = 0; i < list.size(); ++i) {
-    if (a.on[i] != b.on[i] && !list[i]->lossless) return false;
+    if (a.on[i] != b.on[i]) most = std::max(most, list[i]->answers);
   }
-  return true;
+  return most;
 }
 
 }  // namespace millrace

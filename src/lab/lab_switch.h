@@ -7,15 +7,20 @@
 
 namespace millrace {
 
+// What a switch may change about greedy answers.
+enum class AnswerEffect {
+  kNone,       // the same tokens both ways, bit for bit: a difference is a fault
+  kPrecision,  // the same prompt, computed a little differently: what KL divergence can judge
+  kPrompt      // another prompt: only expected answers can judge it
+};
+
 struct LabSwitch {
   const char* name;  // "prefix reuse"
   const char* flag;  // "prefix-cache": --prefix-cache ON, and the key in serve's TOML
   const char* on;
   const char* off;
   const char* served;  // what serve does by itself: `on` or `off`
-  // Whether both ways give the same tokens, bit for bit: then a difference is a fault. Else quality
-  // is compared.
-  bool lossless;
+  AnswerEffect answers;
 };
 
 std::span<const LabSwitch> LabSwitches();
@@ -38,8 +43,8 @@ std::string TomlOf(const LabConfiguration& configuration, const SwitchList& list
                    const std::string& model, const std::string& comment);
 // How many switches differ from what serve does by itself: fewer is simpler.
 int DistanceFromServed(const LabConfiguration& configuration, const SwitchList& list);
-// Whether every switch that differs between the two is lossless, and the models are the same.
-bool SameAnswersPromised(const LabConfiguration& a, const LabConfiguration& b,
-                         const SwitchList& list);
+// The most that the switches which differ between the two, and their models, may change.
+AnswerEffect AnswerEffectBetween(const LabConfiguration& a, const LabConfiguration& b,
+                                 const SwitchList& list);
 
 }  // namespace millrace

@@ -14,6 +14,7 @@ namespace {
 constexpr double kTailAllowance = 0.10;  // of a 95th percentile over the baseline's
 constexpr size_t kLeastForTail = 200;
 constexpr double kLeastTailChange = 0.5;  // ms
+constexpr double kOneSided95 = 1.644854;  // standard errors
 
 // The 95th percentile over all rounds' requests; nothing for too few.
 std::optional<double> PooledP95(const AblationState& state, Stage stage, std::string_view name,
@@ -68,6 +69,38 @@ std::optional<double> MeanDifference(const AblationState& state, std::string_vie
   return std::log(PairedEffect(d).ratio);
 }
 
+// Why it is not shown that a candidate with other answers than the baseline's is as good; empty: it
+// is.
+std::string QualityDoubt(const AblationPlan& plan, const AblationResult& result,
+                         const Analysis& analysis, const Finding& f, const AnalysisRules& rules) {
+  const AnswerComparison& answers = f.answers;
+  if (answers.judged > 0) {
+    if (answers.quality.difference_interval.low >= -rules.quality_margin) return {};
+    return fmt::format(
+        "quality is not shown to hold: right answers {:+.1f} points ({:+.1f} to {:+.1f})",
+        100 * answers.quality.difference, 100 * answers.quality.difference_interval.low,
+        100 * answers.quality.difference_interval.high);
+  }
+  std::string why =
+      fmt::format("{} of {} answers differ, and there are no expected answers to judge by",
+                  answers.differing, answers.answers);
+  const LabConfiguration* candidate = NamedConfiguration(result, f.candidate);
+  const LabConfiguration* baseline = NamedConfiguration(result, f.baseline);
+  if (candidate == nullptr || baseline == nullptr ||
+      AnswerEffectBetween(*candidate, *baseline, plan.switches) != AnswerEffect::kPrecision) {
+    return why;
+  }
+  for (const PredictionQuality& p : analysis.predictions) {
+    if (p.configuration != f.candidate) continue;
+    const ClusteredMean& kl = p.quality.divergence;
+    const double bound = kl.mean + kOneSided95 * kl.standard_error;
+    if (bound <= rules.divergence_limit) return {};
+    return why + fmt::format("; the mean KL divergence may be {:.4f} nats, over {:g}", bound,
+                             rules.divergence_limit);
+  }
+  return why;
+}
+
 }  // namespace
 
 std::vector<std::string> RulesOf(const AnalysisRules& rules) {
@@ -81,8 +114,9 @@ std::vector<std::string> RulesOf(const AnalysisRules& rules) {
       "switches promise the same.",
       fmt::format("Rejected: one whose switches may change answers, unless the share of right "
                   "answers is shown to fall by at most {:.0f} points (95 % interval), or no answer "
-                  "changed.",
-                  100 * rules.quality_margin),
+                  "changed; without expected answers, and where the prompts are the same, unless "
+                  "the mean KL divergence is shown to be at most {:g} nats (one-sided, 95 %).",
+                  100 * rules.quality_margin, rules.divergence_limit),
       fmt::format("Rejected: one that hurts the first token or the time per token, or whose 95th "
                   "percentile of them (over at least {} requests) is over {:.0f} % above the "
                   "baseline's.",
@@ -98,8 +132,8 @@ std::vector<std::string> RulesOf(const AnalysisRules& rules) {
   return list;
 }
 
-std::string RejectionOf(const AblationResult& result, const Analysis& analysis, const Finding& f,
-                        const AnalysisRules& rules) {
+std::string RejectionOf(const AblationPlan& plan, const AblationResult& result,
+                        const Analysis& analysis, const Finding& f, const AnalysisRules& rules) {
   if (f.failures > 0) return fmt::format("{} requests failed", f.failures);
   const AnswerComparison& answers = f.answers;
   if (answers.promised_equal && answers.differing > 0) {
@@ -107,14 +141,8 @@ std::string RejectionOf(const AblationResult& result, const Analysis& analysis, 
                        answers.differing, answers.answers, answers.first_difference);
   }
   if (answers.differing > 0) {
-    if (answers.judged == 0)
-      return fmt::format("{} of {} answers differ, and there are no expected answers to judge by",
-                         answers.differing, answers.answers);
-    if (answers.quality.difference_interval.low < -rules.quality_margin)
-      return fmt::format(
-          "quality is not shown to hold: right answers {:+.1f} points ({:+.1f} to {:+.1f})",
-          100 * answers.quality.difference, 100 * answers.quality.difference_interval.low,
-          100 * answers.quality.difference_interval.high);
+    const std::string why = QualityDoubt(plan, result, analysis, f, rules);
+    if (!why.empty()) return why;
   }
   for (const char* metric : {"ttft_ms", "tpot_ms"}) {
     const MetricFinding* m = f.Find(metric);
@@ -146,7 +174,7 @@ Recommendation Recommend(const AblationPlan& plan, const AblationResult& result,
   }
   std::vector<const Finding*> left;
   for (const Finding& f : analysis.candidates) {
-    const std::string why_not = RejectionOf(result, analysis, f, rules);
+    const std::string why_not = RejectionOf(plan, result, analysis, f, rules);
     if (why_not.empty()) {
       left.push_back(&f);
     } else {
@@ -182,8 +210,10 @@ Recommendation Recommend(const AblationPlan& plan, const AblationResult& result,
   return r;
 }
 
-std::vector<LabConfiguration> ChooseCandidates(const AblationPlan& plan,
+std::vector<LabConfiguration> ChooseCandidates(const AblationPlan& plan, const Workload& workload,
                                                const AblationState& state) {
+  const bool judged = std::any_of(workload.requests.begin(), workload.requests.end(),
+                                  [](const WorkloadRequest& r) { return !r.expected.empty(); });
   const LabConfiguration served = ServedConfiguration(plan);
   LabConfiguration best{
       "best of the screening", std::vector<bool>(plan.switches.size(), true), {}, 0};
@@ -191,7 +221,8 @@ std::vector<LabConfiguration> ChooseCandidates(const AblationPlan& plan,
   for (size_t i = 0; i < plan.switches.size(); ++i) {
     const auto with = MeanDifference(state, kAllOn, WithoutName(*plan.switches[i]));
     // Not what serve does by itself: it must earn its place. What it does: it must do harm to go.
-    best.on[i] = with && (served.on[i] ? *with <= band : *with < -band);
+    best.on[i] = with && (served.on[i] ? *with <= band : *with < -band) &&
+                 (judged || plan.switches[i]->answers != AnswerEffect::kPrompt);
   }
   double least = -band;  // a model must be better than the one there is
   for (const std::string& model : plan.candidate_models) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ struct ReplayAnswer {
   int64_t drafted_tokens = 0, accepted_tokens = 0;
   double queued_ms = 0, prefill_ms = 0, decode_ms = 0;
   double cached_saved_ms = 0, speculation_saved_ms = 0;  // the server's own estimates
+  // Where the prompt was reduced: which of the request's passages are in it, by their place from 0;
+  // one that was cut in pieces may come more than once.
+  std::optional<std::vector<size_t>> kept_passages;
 
   bool ok() const { return failure.empty(); }
 };

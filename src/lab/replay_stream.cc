@@ -14,6 +14,18 @@ double NumberAt(const StreamJson& object, const char* name) {
   return found != object.end() && found->is_number() ? found->get<double>() : 0;
 }
 
+void TakeKeptPassages(const StreamJson& ledger, ReplayAnswer& answer) {
+  const auto reduction = ledger.find("reduction");
+  if (reduction == ledger.end() || !reduction->is_object()) return;
+  const auto kept = reduction->find("kept");
+  if (kept == reduction->end() || !kept->is_array()) return;
+  std::vector<size_t>& places = answer.kept_passages.emplace();
+  for (const StreamJson& passage : *kept) {
+    if (passage.is_object())
+      places.push_back(static_cast<size_t>(std::max(0.0, NumberAt(passage, "document"))));
+  }
+}
+
 void TakeUsage(const StreamJson& usage, ReplayAnswer& answer) {
   answer.prompt_tokens = static_cast<int64_t>(NumberAt(usage, "prompt_tokens"));
   answer.output_tokens = static_cast<int64_t>(NumberAt(usage, "completion_tokens"));
@@ -30,6 +42,7 @@ void TakeUsage(const StreamJson& usage, ReplayAnswer& answer) {
   answer.decode_ms = NumberAt(*ledger, "decode_ms");
   answer.drafted_tokens = static_cast<int64_t>(NumberAt(*ledger, "drafted_tokens"));
   answer.accepted_tokens = static_cast<int64_t>(NumberAt(*ledger, "accepted_tokens"));
+  TakeKeptPassages(*ledger, answer);
 }
 
 // The text that a choice brings: a chat's delta or a completion's text.

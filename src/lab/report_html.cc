@@ -6,9 +6,13 @@
 #include "lab/live_estimates.h"
 #include "lab/report.h"
 #include "lab/report_charts.h"
+#include "lab/report_tables.h"
 
 namespace millrace {
 namespace {
+
+using lab_internal::MeanValue;
+using lab_internal::StageNames;
 
 constexpr char kStyle[] = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1060px;margin:0 auto;padding:1.5rem}
@@ -83,34 +87,6 @@ std::string PairTable(const std::vector<std::pair<std::string, std::string>>& pa
     html += fmt::format("<tr><th>{}</th><td>{}</td></tr>", EscapedHtml(name), EscapedHtml(value));
   }
   return html + "</table>";
-}
-
-// The mean of a value over a configuration's runs of the stage; 0 for none.
-double MeanValue(const ReportInput& in, std::string_view configuration, const char* key) {
-  double sum = 0;
-  int count = 0;
-  for (const RunRecord& run : in.result.state.runs) {
-    if (run.stage != in.analysis.stage || run.configuration != configuration) continue;
-    if (const auto value = run.values.find(key); value != run.values.end()) {
-      sum += value->second;
-      ++count;
-    }
-  }
-  return count > 0 ? sum / count : 0;
-}
-
-// Names of the configurations that ran in the stage that the findings come from.
-std::vector<std::string> StageNames(const ReportInput& in) {
-  std::vector<std::string> names;
-  for (const LabConfiguration& c : in.result.configurations) {
-    const auto& runs = in.result.state.runs;
-    if (std::any_of(runs.begin(), runs.end(), [&](const RunRecord& run) {
-          return run.stage == in.analysis.stage && run.configuration == c.name;
-        })) {
-      names.push_back(c.name);
-    }
-  }
-  return names;
 }
 
 std::string Breakdown(const ReportInput& in) {
@@ -192,33 +168,6 @@ std::string Estimates(const ReportInput& in) {
                         EscapedHtml(e.name), e.of, Percent(e.estimated), Percent(e.measured));
   }
   return html + "</table>";
-}
-
-std::string QualityTable(const ReportInput& in) {
-  std::string html =
-      "<table><tr><th>configuration</th><th>against</th><th>answers</th><th>differ</th>"
-      "<th>judged</th><th>exact match</th><th>F1</th><th>gained / lost</th><th>McNemar p</th>"
-      "<th>first difference</th></tr>";
-  std::vector<Finding> all = in.analysis.switches;
-  all.insert(all.end(), in.analysis.candidates.begin(), in.analysis.candidates.end());
-  all.push_back(in.analysis.same);
-  for (const Finding& f : all) {
-    const AnswerComparison& a = f.answers;
-    html += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td><td>{}{}</td><td>{}</td>",
-                        EscapedHtml(f.candidate), EscapedHtml(f.baseline), a.answers, a.differing,
-                        a.promised_equal ? " (none promised)" : "", a.judged);
-    if (a.judged > 0) {
-      html += fmt::format(
-          "<td class=\"n\">{:.1f} % to {:.1f} %</td><td class=\"n\">{:.3f} to {:.3f}</td><td>{} / "
-          "{}</td><td>{:.3g}</td>",
-          100 * a.exact_before, 100 * a.exact_after, a.f1_before, a.f1_after, a.quality.gained,
-          a.quality.lost, a.quality.mcnemar_p);
-    } else {
-      html += "<td colspan=\"4\">no expected answers</td>";
-    }
-    html += "<td>" + EscapedHtml(a.first_difference) + "</td></tr>";
-  }
-  return "<div class=\"wide\">" + html + "</table></div>";
 }
 
 std::string ValueTable(const ReportInput& in) {
@@ -320,7 +269,9 @@ std::string ReportHtml(const ReportInput& in) {
   section("Interactions, end to end", Interactions(in));
   section("The server's live estimates of prefill and decode time, against switching off",
           Estimates(in));
-  section("Answers and quality", QualityTable(in));
+  section("Answers and quality", lab_internal::QualityTable(in));
+  section("Predictions against the baseline's", lab_internal::PredictionTable(in));
+  section("Passages that were kept", lab_internal::RetrievalTable(in));
   section("Rounds, end to end", Rounds(in));
   section("All figures", ValueTable(in));
   std::vector<std::string> workload = in.summary.can_measure;

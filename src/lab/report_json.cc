@@ -7,6 +7,7 @@
 
 #include "lab/live_estimates.h"
 #include "lab/report.h"
+#include "lab/report_tables.h"
 
 namespace millrace {
 namespace {
@@ -66,6 +67,23 @@ ReportTree TreeOf(const std::vector<Finding>& findings, bool claimed) {
   return list;
 }
 
+ReportTree TreeOf(const ClusteredMean& m) {
+  return {{"mean", Finite(m.mean)}, {"standard_error", Finite(m.standard_error)}};
+}
+
+ReportTree TreeOf(const PredictionQuality& p) {
+  const QualitySummary& q = p.quality;
+  return {{"configuration", p.configuration},
+          {"precision", p.precision},
+          {"tokens", q.divergence.count},
+          {"clusters", q.divergence.clusters},
+          {"kl", TreeOf(q.divergence)},
+          {"kl_p99", q.divergence_p99},
+          {"kl_p99_interval_95", TreeOf(q.divergence_p99_interval)},
+          {"same_top", TreeOf(q.same_top)},
+          {"ln_perplexity_ratio", TreeOf(q.log_ratio)}};
+}
+
 ReportTree PairsOf(const std::vector<std::pair<std::string, std::string>>& pairs) {
   ReportTree tree = ReportTree::object();
   for (const auto& [name, value] : pairs) tree[name] = value;
@@ -98,6 +116,17 @@ std::string ReportJson(const ReportInput& in) {
   for (const lab_internal::EstimateBeside& e : lab_internal::EstimatesBeside(in)) {
     estimates.push_back(
         {{"switch", e.flag}, {"of", e.of}, {"estimated", e.estimated}, {"measured", e.measured}});
+  }
+  ReportTree& predictions = tree["predictions"] = ReportTree::array();
+  for (const PredictionQuality& p : a.predictions) predictions.push_back(TreeOf(p));
+  ReportTree& retrieval = tree["retrieval"] = ReportTree::array();
+  for (const lab_internal::RetrievalRow& r : lab_internal::RetrievalRows(in)) {
+    retrieval.push_back({{"configuration", r.configuration},
+                         {"requests_a_run", r.requests},
+                         {"kept_passages", r.kept},
+                         {"answer_coverage", r.coverage},
+                         {"recall", r.recall},
+                         {"prompt_tokens", r.prompt_tokens}});
   }
   tree["handicaps"] = TreeOf(a.handicaps, a.confirmed);
   tree["recommended"] = a.recommendation.configuration;
