@@ -37,11 +37,7 @@ void StepCost::Observe(int32_t decode_rows, int32_t prefill_rows, Duration took)
   if (took <= Duration(0) || decode_rows + prefill_rows <= 0) return;
   const double seconds = Seconds(took);
   if (prefill_rows == 0) {
-    // What was taken for prefill holds the fixed part: measured again from here on.
-    if (decode_.seconds.count == 0) {
-      prefill_ = {};
-      prefill_row_ = {};
-    }
+    if (decode_.seconds.count == 0) TakeFromPrefill(seconds);
     decode_.Add(decode_rows, seconds, kMemory);
     return;
   }
@@ -50,6 +46,18 @@ void StepCost::Observe(int32_t decode_rows, int32_t prefill_rows, Duration took)
   const double prefill = std::max(0.0, seconds - DecodeSeconds(decode_rows));
   prefill_.Add(prefill_rows, prefill, kPrefillMemory);
   prefill_row_.Add(prefill / prefill_rows, kMemory);
+}
+
+// What was taken for prefill before any decode step was seen holds the fixed part, too.
+void StepCost::TakeFromPrefill(double fixed) {
+  if (prefill_.seconds.value <= fixed) {  // nothing is left: to be measured again
+    prefill_ = {};
+    prefill_row_ = {};
+    return;
+  }
+  prefill_.seconds.value -= fixed;
+  prefill_.rows_seconds.value -= fixed * prefill_.rows.value;
+  prefill_row_.value = prefill_.seconds.value / prefill_.rows.value;
 }
 
 // Where all steps had as many rows, or time seems to fall with rows (noise), the mean, which is not

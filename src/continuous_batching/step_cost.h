@@ -65,6 +65,7 @@ class StepCost {
   };
 
   double DecodeSeconds(int32_t rows) const;
+  void TakeFromPrefill(double fixed);
 
   Line decode_;       // steps without prefill
   Line prefill_;      // what prefill rows added to steps

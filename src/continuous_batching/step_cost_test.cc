@@ -86,6 +86,15 @@ TEST(StepCostTest, TheFixedPartIsNotTakenForPrefillOnceItIsKnown) {
   EXPECT_NEAR(Milliseconds(*cost.PrefillRow()), 0.5, 0.001);
 }
 
+TEST(StepCostTest, WhatPrefillTookBeforeAnyDecodeStepIsKept) {
+  StepCost cost;
+  cost.Observe(0, 100, kMachine.Step(0, 100));  // 80 ms
+  EXPECT_NEAR(Milliseconds(*cost.PrefillRow()), 0.8, 0.001);
+  cost.Observe(1, 0, kMachine.Step(1, 0));  // 32 ms
+  EXPECT_NEAR(Milliseconds(*cost.PrefillRow()), 0.48, 0.001);
+  EXPECT_NEAR(Milliseconds(*cost.Prefill(50)), 24, 0.01);
+}
+
 TEST(StepCostTest, RowsThatSeemToCostNothingAreBoundedByTheMost) {
   StepCost cost;
   cost.Observe(4, 0, milliseconds(20));

@@ -54,7 +54,9 @@ std::string InsightsJson(const SavingsSum& now, double window_seconds, const Sav
                             {"requests", e.requests},
                             {"by", e.by}});
   }
-  if (estimates.empty()) missing.push_back("requests' times: nothing was served lately");
+  if (estimates.empty())
+    missing.push_back(
+        "requests' times: nothing was served lately, or what steps take is not measured yet");
   const InsightsTree tree = {
       {"now", TreeOf(now, window_seconds)},
       {"since_start", TreeOf(total, seconds)},
