@@ -36,7 +36,8 @@ void AddSideModelFlags(Verb& verb, SideModelFlags& flags) {
       .Env("MILLRACE_EMBEDDING_MODEL")
       .Placeholder("MODEL");
   verb.Option("--rerank-model", flags.rerank,
-              "a GGUF reranker for /v1/rerank: bert with a classifier, or a decoder that says yes or no")
+              "a GGUF reranker for /v1/rerank: bert with a classifier, or a decoder that says yes "
+              "or no")
       .Env("MILLRACE_RERANK_MODEL")
       .Placeholder("MODEL");
 }

@@ -9,7 +9,6 @@
 namespace millrace::constrained_internal {
 namespace {
 
-constexpr Automaton::StateId kUnknown = -1;
 // The tail of the whole text: nothing follows; and of a text of which nothing is known but that it
 // goes on somehow (used for what is known whatever the tail: its end counts as accepting).
 constexpr int32_t kEndTail = 0;
@@ -158,6 +157,7 @@ Automaton::StateId Automaton::Intern(std::vector<Item>& sorted, bool accepts) {
       {.first = items_.size(), .count = sorted.size(), .accepts = accepts, .depth = 0});
   items_.insert(items_.end(), sorted.begin(), sorted.end());
   next_.resize(next_.size() + symbol_of_.size(), sorted.empty() ? kDead : kUnknown);
+  behind_plain_.push_back(kUnknown);
   state_index_.emplace(hash, static_cast<int32_t>(states_.size() - 1));
   return static_cast<StateId>(states_.size() - 1);
 }
@@ -197,7 +197,7 @@ Automaton::StateId Automaton::NextToken(StateId from, TokenId id) {
 size_t Automaton::bytes() const {
   constexpr size_t kPerSet = sizeof(Set) + 4 * sizeof(void*) + sizeof(uint64_t);
   return items_.size() * sizeof(Item) + (states_.size() + tails_.size()) * kPerSet +
-         next_.size() * sizeof(StateId) + part_bytes_ +
+         (next_.size() + behind_plain_.size()) * sizeof(StateId) + part_bytes_ +
          masks_.size() * (static_cast<size_t>(vocabulary_.size()) / 8 + 64);
 }
 

@@ -12,6 +12,8 @@
 // Masks: of each Nfa state it is kept which tokens stay within its rule, whatever the tail, and
 // where in the trie the rule ends within a token (the split of context-independent and
 // -dependent tokens of Dong et al., XGrammar, 2024, section 3.1); only the rest is walked per tail.
+// Where every plain character leads to the same state, as within a string, be it counted, parts of
+// the trie that hold nothing else are taken whole.
 //
 // Invariants: a state other than kDead leads to a whole text, unless that needs more nesting than
 // kMaxNesting; a number stays valid as long as the Automaton lives. Not thread-safe.
@@ -26,6 +28,7 @@
 #include "constrained_output/nfa.h"
 #include "constrained_output/output_vocabulary.h"
 #include "constrained_output/token_mask.h"
+#include "constrained_output/token_trie.h"
 
 namespace millrace::constrained_internal {
 
@@ -62,6 +65,8 @@ class Automaton {
   StateId CopyState(const Automaton& other, StateId state);
 
  private:
+  static constexpr StateId kUnknown = -1;  // not computed yet
+
   struct Item {
     int32_t state, tail;
     friend auto operator<=>(const Item&, const Item&) = default;
@@ -91,6 +96,9 @@ class Automaton {
   StateId StateOfTail(int32_t tail);
   void Walk(StateId from, size_t begin, size_t end, size_t depth, TokenMask& mask,
             std::vector<int32_t>* open);
+  StateId BehindPlain(StateId from);
+  bool AllLeadTo(StateId from, const CharacterForm& form, int32_t place, StateId to);
+  bool GoesOnPlain(StateId from, int32_t characters);
   const Part& PartOf(int32_t nfa_state);
   bool IsWide(StateId state) const;
   void AllowControlTokens(StateId state, TokenMask& mask);
@@ -103,7 +111,8 @@ class Automaton {
 
   std::vector<Item> items_;
   std::vector<Set> states_, tails_;
-  std::vector<StateId> next_;  // [state][class]; kUnknown: not computed yet
+  std::vector<StateId> next_;          // [state][class]; kUnknown: not computed yet
+  std::vector<StateId> behind_plain_;  // of each state: BehindPlain, or kUnknown
   std::vector<StateId> state_of_tail_;
   std::unordered_multimap<uint64_t, int32_t> state_index_, tail_index_;
   std::unordered_map<int32_t, Part> parts_;

@@ -9,6 +9,7 @@ namespace {
 
 // Masks of the tokens allowed in many places are put together from parts; others are walked for.
 constexpr int32_t kWide = 48;             // bytes that go on
+constexpr size_t kLargeTrie = 20'000;     // nodes: so many that steps of plain characters pay
 constexpr size_t kMostParts = 8;          // items
 constexpr size_t kMaskBytes = 32u << 20;  // of masks that are kept
 
@@ -20,9 +21,17 @@ void Automaton::Walk(StateId from, size_t begin, size_t end, size_t depth, Token
                      std::vector<int32_t>* open) {
   const TokenTrie& trie = vocabulary_.trie();
   const auto nodes = trie.nodes();
+  const bool large = nodes.size() >= kLargeTrie;
   path_[depth] = from;
   for (size_t i = begin; i < end;) {
     const TokenTrie::Node node = nodes[i];
+    if (large && node.plain_characters > 0 &&
+        GoesOnPlain(path_[node.depth], node.plain_characters)) {
+      // Where the rule may end within them needs no note: all tokens from here on are allowed.
+      for (const int32_t token : trie.TokensFrom(i)) mask.Allow(TokenId(token));
+      i = At(node.end);
+      continue;
+    }
     const StateId state = Next(path_[node.depth], node.byte);
     if (state == kDead) {
       i = At(node.end);
@@ -37,6 +46,38 @@ void Automaton::Walk(StateId from, size_t begin, size_t end, size_t depth, Token
     path_[node.depth + 1] = state;
     ++i;
   }
+}
+
+// Whether all characters of the form, of which `place` bytes have led to `from`, lead to `to`.
+bool Automaton::AllLeadTo(StateId from, const CharacterForm& form, int32_t place, StateId to) {
+  const ByteRange range = form.range[place];
+  StateId before = kUnknown;
+  for (uint16_t symbol = range.low; symbol <= range.high; ++symbol) {
+    const StateId next = Next(from, symbol);
+    if (next == before) continue;  // of one class with the last
+    before = next;
+    const bool last = place + 1 == form.bytes;
+    if (next == kDead || (last ? next != to : !AllLeadTo(next, form, place + 1, to))) return false;
+  }
+  return true;
+}
+
+// The state behind any one plain character; kDead where that depends on the character, or some
+// cannot come.
+Automaton::StateId Automaton::BehindPlain(StateId from) {
+  if (behind_plain_[At(from)] != kUnknown) return behind_plain_[At(from)];
+  StateId to = Next(from, kPlainCharacters[0].range[0].low);
+  for (const CharacterForm& form : kPlainCharacters) {
+    if (to == kDead || !AllLeadTo(from, form, 0, to)) to = kDead;
+  }
+  if (!exhausted_) behind_plain_[At(from)] = to;
+  return to;
+}
+
+// Whether any so many plain characters can come, one after the other.
+bool Automaton::GoesOnPlain(StateId from, int32_t characters) {
+  for (; characters > 0 && from != kDead; --characters) from = BehindPlain(from);
+  return from != kDead;
 }
 
 const Automaton::Part& Automaton::PartOf(int32_t nfa_state) {

@@ -1,6 +1,6 @@
-// Any bytes as a grammar, a regular expression or a JSON schema: an error that a client can read, or a grammar
-// whose masks agree with what the matcher takes, along a walk that the input chooses too. The first
-// byte chooses which, the next eight the walk.
+// Any bytes as a grammar, a regular expression or a JSON schema: an error that a client can read,
+// or a grammar whose masks agree with what the matcher takes, along a walk that the input chooses
+// too. The first byte chooses which, the next eight the walk.
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "constrained_output/test_support.h"
+#include "constrained_output/token_trie.h"
 
 namespace millrace {
 namespace {
@@ -199,6 +200,110 @@ TEST(Masks, WideStatesArePutTogetherFromParts) {
       ASSERT_TRUE(matcher.Take(allowed[rng.NextU64() % allowed.size()]));
     }
   }
+}
+
+// Tokens of whole characters, parts of characters, what ends a string, and bytes that are no text.
+std::vector<std::string> TokensOfManyKinds() {
+  std::vector<std::string> tokens;
+  for (int byte = 1; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  for (const char* text : {"ab",
+                           "abc",
+                           "abcd",
+                           "abcdefgh",
+                           "\u00e9",
+                           "a\u00e9b",
+                           "\u65e5\u672c",
+                           "\u65e5\u672c\u8a9e",
+                           "\U0001F600",
+                           "\U0001F600\U0001F601",
+                           "x\"",
+                           "ab\"",
+                           "\u00e9\"",
+                           "a\\",
+                           "a\n",
+                           "\xE6\x97",
+                           "\xE6\x97\xA5\xE6",
+                           "\x97\xA5",
+                           "a\xC3",
+                           "\xA9z",
+                           "\xED\xA0\x80",
+                           "\xC0\x80",
+                           "\xF4\x90\x80\x80",
+                           "\xF0\x9F",
+                           "ab\x7F",
+                           "q\"q",
+                           "  ",
+                           "    ",
+                           "        "}) {
+    tokens.emplace_back(text);
+  }
+  return tokens;
+}
+
+TEST(Masks, TokensOfPlainCharactersAreTakenTogether) {
+  std::vector<std::string> tokens = TokensOfManyKinds();
+  const size_t kinds = tokens.size();
+  for (int i = 0; i < 30 * 30 * 30; ++i) {  // only in a large vocabulary: see kLargeTrie
+    std::string three;
+    for (const int letter : {i / 900, i / 30 % 30, i % 30})
+      three += static_cast<char>('A' + letter);  // to ^, so with a backslash, too
+    tokens.push_back(three);
+  }
+  const auto vocabulary = MakeVocabulary(tokens);
+  CounterRng rng(7, 8);
+  for (const char* text : {
+           "root ::= \"\\\"\" [^\"\\\\\\x00-\\x1F]{0,9} \"\\\"\"",
+           "root ::= \"\\\"\" [^\"\\\\\\x00-\\x1F]{3,5} \"\\\"\" | [^\"]{2,4} \"\\\"\"",
+           "root ::= [^\"\\\\\\x00-\\x1F]{2,6}",                     // whole before its end
+           "root ::= \"\\\"\" [^\"\\\\\\x00-\\x1Fc]{0,9} \"\\\"\"",  // all but one
+           "root ::= word \"ABC\" word\nword ::= [^\"\\\\\\x00-\\x1F]{0,4}",
+           "root ::= item+\nitem ::= \"\\\"\" [^\"\\\\\\x00-\\x1F]* \"\\\"\"",
+       }) {
+    const auto grammar = OutputGrammar::FromGbnf(text, vocabulary);
+    ASSERT_TRUE(grammar.ok()) << grammar.error().message << text;
+    for (int round = 0; round < 20; ++round) {
+      OutputMatcher matcher(*grammar);
+      for (int step = 0; step < 12 && !matcher.IsFinished(); ++step) {
+        const auto mask = matcher.Mask();
+        if (!mask.ok()) break;  // a part of a character that no token goes on
+        std::vector<TokenId> allowed;
+        for (size_t i = 0; i < tokens.size(); i += i < kinds ? 1 : 1 + rng.NextU64() % 50) {
+          const TokenId token(static_cast<int32_t>(i));
+          OutputMatcher next = matcher;
+          ASSERT_EQ((*mask)->Allows(token), next.Take(token)) << tokens[i] << " in " << text;
+          if ((*mask)->Allows(token)) allowed.push_back(token);
+        }
+        if (allowed.empty()) break;
+        ASSERT_TRUE(matcher.Take(allowed[rng.NextU64() % allowed.size()]));
+      }
+    }
+  }
+}
+
+TEST(TokenTrie, PlainCharacters) {
+  const std::vector<std::string> tokens = TokensOfManyKinds();
+  std::vector<std::pair<std::string, int32_t>> pairs;
+  for (size_t i = 0; i < tokens.size(); ++i) pairs.emplace_back(tokens[i], int32_t(i));
+  const constrained_internal::TokenTrie trie(pairs);
+  std::string path;
+  const auto of = [&](const std::string& wanted) -> int {
+    for (size_t i = 0; i < trie.nodes().size(); ++i) {
+      path.resize(trie.nodes()[i].depth);
+      path += static_cast<char>(trie.nodes()[i].byte);
+      if (path == wanted) return trie.nodes()[i].plain_characters;
+    }
+    return -1;
+  };
+  EXPECT_EQ(of("b"), 1);
+  EXPECT_EQ(of("a"), 0);    // also begins "a\n", and a part of a character
+  EXPECT_EQ(of("ab"), 0);   // ab", and DEL
+  EXPECT_EQ(of("abc"), 6);  // c to h
+  EXPECT_EQ(of(" "), 8);
+  EXPECT_EQ(of("q"), 0);
+  EXPECT_EQ(of("\n"), 0);
+  EXPECT_EQ(of("\xE6"), 0);  // its own token is a part of a character
+  EXPECT_EQ(of("\xED"), 0);
+  EXPECT_EQ(of("\xF4"), 0);
 }
 
 TEST(Masks, ControlTokensMatchNoText) {
