@@ -45,6 +45,7 @@ struct MeasureFlags {
   uint64_t memory_limit = 0;
   std::string serve_flags;
   std::string out = "millrace-measure";
+  bool json = false;
 };
 
 // What must not change between the parts of an interrupted measurement.
@@ -220,28 +221,30 @@ class Measurement {
   }
 
   void PrintPlan() const {
+    std::FILE* out = flags_.json ? stderr : stdout;
     const size_t runs = CountRuns(plan_, flags_.quick ? 0 : 2);
-    fmt::print("{}: {} requests; {}; {} requests a run\n", workload_.format,
+    fmt::print(out, "{}: {} requests; {}; {} requests a run\n", workload_.format,
                workload_.requests.size(), Described(flags_.traffic), plan_.requests_per_run);
-    fmt::print("{} runs in fresh servers, about {:.0f} minutes or less\n", runs,
+    fmt::print(out, "{} runs in fresh servers, about {:.0f} minutes or less\n", runs,
                BudgetSeconds() / 60);
     if (flags_.quick) {
-      fmt::print("a first look of {} rounds: it ranks, and claims nothing\n",
+      fmt::print(out, "a first look of {} rounds: it ranks, and claims nothing\n",
                  plan_.screening_rounds);
     } else {
       fmt::print(
+          out,
           "with {} rounds, an effect of {:.0f} % would be found in 85 of 100 cases where rounds "
           "differ by {:.0f} % (told again once that is measured)\n",
           plan_.confirmation_rounds,
           100 * DetectableEffect(kAssumedDeviation, static_cast<size_t>(plan_.confirmation_rounds)),
           100 * kAssumedDeviation);
     }
-    fmt::print("rules\n");
-    for (const std::string& rule : RulesOf(rules_)) fmt::print("  {}\n", rule);
+    fmt::print(out, "rules\n");
+    for (const std::string& rule : RulesOf(rules_)) fmt::print(out, "  {}\n", rule);
     for (const std::string& line : summary_.cannot_measure)
-      fmt::print("not measured here: {}\n", line);
-    for (const std::string& note : notes_) fmt::print("note: {}\n", note);
-    std::fflush(stdout);
+      fmt::print(out, "not measured here: {}\n", line);
+    for (const std::string& note : notes_) fmt::print(out, "note: {}\n", note);
+    std::fflush(out);
   }
 
   AblationHooks Hooks(const RunLauncher& launcher, const std::string& state_file) const {
@@ -296,9 +299,11 @@ class Measurement {
       for (const std::string& reason : analysis.recommendation.reasons) comment += "\n" + reason;
       input.recommended_toml = TomlOf(c, plan_.switches, flags_.model.model, comment);
     }
-    PrintFindings(analysis);
+    if (!flags_.json) PrintFindings(analysis);
     RETURN_IF_ERROR(WriteReport(flags_.out, input));
-    fmt::print("report: {}\n", (std::filesystem::path(flags_.out) / "report.html").string());
+    const std::string file = (std::filesystem::path(flags_.out) / "report.html").string();
+    fmt::print(flags_.json ? stderr : stdout, "report: {}\n", file);
+    if (flags_.json) std::fputs(ReportJson(input).c_str(), stdout);
     return {};
   }
 
@@ -365,6 +370,8 @@ void AddMeasureVerb(CommandLine& line) {
       .Commas();
   verb.Option("--out", flags->out, "folder for report, runs and state").ShowDefault();
   verb.Switch("--fresh", flags->fresh, "do not go on with what --out holds");
+  verb.Switch("--json", flags->json,
+              "the report as JSON on standard output, all else on standard error");
   verb.OnParsed([flags] { return RunMeasure(*flags); });
 }
 

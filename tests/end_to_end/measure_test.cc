@@ -88,6 +88,13 @@ TEST_F(MeasureTest, AFirstLookGivesAReportAndIsNotRunTwice) {
   EXPECT_EQ(again.code, 0);
   EXPECT_THAT(again.output, HasSubstr("where 25 runs were done"));
   EXPECT_EQ(TextOfFile(folder_ / "out/runs.csv"), runs);
+  // Of both outputs the last is the report.
+  const Finished as_json = RunBinary(measure + " --json");
+  ASSERT_EQ(as_json.code, 0) << as_json.output;
+  const size_t begin = as_json.output.find("\n{\n");
+  ASSERT_NE(begin, std::string::npos) << as_json.output;
+  EXPECT_EQ(json::parse(as_json.output.substr(begin)),
+            json::parse(TextOfFile(folder_ / "out/report.json")));
   const Finished other = RunBinary(measure + " --max-tokens 7");
   EXPECT_NE(other.code, 0);
   EXPECT_THAT(other.output, HasSubstr("belongs to another measurement"));
