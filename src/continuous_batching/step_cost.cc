@@ -48,16 +48,17 @@ void StepCost::Observe(int32_t decode_rows, int32_t prefill_rows, Duration took)
   prefill_row_.Add(prefill / prefill_rows, kMemory);
 }
 
-// What was taken for prefill before any decode step was seen holds the fixed part, too.
+// What was taken for prefill before any decode step was seen holds the fixed part, too. The line is
+// kept without it; what bounds the next steps is measured again, because too little would make them
+// too long.
 void StepCost::TakeFromPrefill(double fixed) {
-  if (prefill_.seconds.value <= fixed) {  // nothing is left: to be measured again
+  prefill_row_ = {};
+  if (prefill_.seconds.value <= fixed) {  // nothing is left
     prefill_ = {};
-    prefill_row_ = {};
     return;
   }
   prefill_.seconds.value -= fixed;
   prefill_.rows_seconds.value -= fixed * prefill_.rows.value;
-  prefill_row_.value = prefill_.seconds.value / prefill_.rows.value;
 }
 
 // Where all steps had as many rows, or time seems to fall with rows (noise), the mean, which is not
@@ -76,7 +77,7 @@ std::optional<Duration> StepCost::Decode(int32_t rows) const {
 
 // The line may not cut the axis below 0: then, and where all chunks were alike, rows cost alike.
 std::optional<Duration> StepCost::Prefill(int32_t rows) const {
-  if (prefill_row_.count == 0) return std::nullopt;
+  if (prefill_.seconds.count == 0) return std::nullopt;
   const double each = prefill_.seconds.value / prefill_.rows.value;
   const double slope = std::min(each, prefill_.Slope().value_or(each));
   return FromSeconds(std::max(0.0, prefill_.seconds.value + slope * (rows - prefill_.rows.value)));

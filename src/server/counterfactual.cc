@@ -137,7 +137,7 @@ class Replay {
 
 std::optional<double> MeanRequestMs(std::span<const ServedRequest> requests, const ServedBy& engine,
                                     const Without& without) {
-  const bool measured = engine.cost.Decode(1) && engine.cost.PrefillRow();
+  const bool measured = engine.cost.Decode(1) && engine.cost.Prefill(1);
   if (requests.empty() || !measured || engine.blocks < 2) return std::nullopt;
   return Replay(requests, engine, without).MeanMs();
 }
