@@ -99,6 +99,26 @@ void ParseChatLogprobs(Fields& fields, GenerationOptions& options) {
   if (wanted) options.sampling.top_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
+// Variables for the template, beside those that the request's own fields make.
+void ParseTemplateVariables(Fields& fields, Json& chat) {
+  constexpr const char* kParam = "chat_template_kwargs";
+  const Json* extra = fields.Find(kParam);
+  if (extra == nullptr) return;
+  if (!extra->is_object()) {
+    return fields.Fail(kParam, "'chat_template_kwargs' must be an object.", "invalid_type");
+  }
+  for (const char* own :
+       {"messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"}) {
+    if (!extra->contains(own)) continue;
+    fields.Fail(kParam,
+                fmt::format("'chat_template_kwargs' may not set '{}': send it as a field of the "
+                            "request's own, where there is one.",
+                            own),
+                "invalid_value");
+  }
+  chat[kParam] = *extra;
+}
+
 ChatRequest ReadChat(Fields& fields) {
   ChatRequest request;
   request.options = ParseOptions(fields);
@@ -112,13 +132,7 @@ ChatRequest ReadChat(Fields& fields) {
   ParseTools(fields, chat, request);
   ParseReasoning(fields, chat, request);
   chat["add_generation_prompt"] = fields.Bool("add_generation_prompt").value_or(true);
-  if (const Json* extra = fields.Find("chat_template_kwargs")) {
-    if (!extra->is_object()) {
-      fields.Fail("chat_template_kwargs", "'chat_template_kwargs' must be an object.",
-                  "invalid_type");
-    }
-    chat["chat_template_kwargs"] = *extra;
-  }
+  ParseTemplateVariables(fields, chat);
   if (const Json* suffix = fields.Find("suffix");
       suffix != nullptr && *suffix != "" && !(suffix->is_array() && suffix->empty())) {
     fields.Fail("suffix", "'suffix' belongs to /v1/completions: leave it out of a chat.",
