@@ -38,8 +38,8 @@ Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<Shared> sha
   peer_ = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   if (const auto context = shared_->Tls()) {
-    tls_ = std::make_unique<TlsStream>(socket_, *context);
-    ahead_ = std::make_unique<char[]>(kReadSize);
+    socket_.native_non_blocking(true, ignored);
+    tls_ = std::make_unique<TlsSession>(context->native_handle(), socket_.native_handle());
   }
 }
 
@@ -115,6 +115,7 @@ asio::awaitable<void> Connection::Run() {
 // ---- Reading ----
 
 asio::awaitable<error_code> Connection::ReadSome() {
+  if (timed_out_) co_return asio::error::operation_aborted;  // between two reads
   if (tls_) co_return co_await ReadSomeOfTls();
   const auto [error, bytes] = co_await socket_.async_read_some(buffer_.prepare(kReadSize), kAwait);
   buffer_.commit(bytes);

@@ -9,7 +9,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -25,6 +24,7 @@
 
 #include "http/exchange.h"
 #include "http/server.h"
+#include "http/tls_session.h"
 
 namespace millrace::http_internal {
 
@@ -32,7 +32,6 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 // A coroutine's wait whose error is a value.
 inline constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-using TlsStream = asio::ssl::stream<asio::ip::tcp::socket&>;
 inline constexpr size_t kReadSize = 16 * 1024;
 inline constexpr size_t kMaxPipelinedBytes = 64 * 1024;  // read ahead while an answer is made
 using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
@@ -119,11 +118,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // TLS only.
   asio::awaitable<bool> Handshake();  // false: there is nothing more to do
   asio::awaitable<void> SayGoodbye();
+  asio::awaitable<error_code> WaitFor(TlsSession::Next next);
+  error_code ReadTlsNow();
   asio::awaitable<error_code> ReadSomeOfTls();
-  void TakeAhead(error_code error, size_t bytes);
+  asio::awaitable<std::tuple<error_code, size_t>> WriteSomeOfTls(asio::const_buffer bytes);
 
   asio::awaitable<std::tuple<error_code, size_t>> WriteSome(asio::const_buffer bytes) {
-    if (tls_) return tls_->async_write_some(bytes, kAwait);
+    if (tls_) return WriteSomeOfTls(bytes);
     return socket_.async_write_some(bytes, kAwait);
   }
   void ReadAhead();
@@ -136,13 +137,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   const std::shared_ptr<Shared> shared_;  // first: it owns the context that the others need
   asio::ip::tcp::socket socket_;
-  std::unique_ptr<TlsStream> tls_;  // over socket_; none: its bytes are the client's own
-  asio::steady_timer alarm_;        // rings at the deadline or before, and is then set again
+  std::unique_ptr<TlsSession> tls_;  // over socket_; none: its bytes are the client's own
+  asio::steady_timer alarm_;         // rings at the deadline or before, and is then set again
   asio::steady_timer wake_;
   std::function<void(Connection*)> on_end_;
   boost::beast::flat_buffer buffer_;
-  std::unique_ptr<char[]> ahead_;  // TLS: what the read under way fills
-  error_code read_error_;          // TLS: of the last read
   std::string peer_;
   std::shared_ptr<Exchange> exchange_;  // of the request being answered
 
@@ -155,7 +154,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool cut_ = false;
   bool watching_ = false;       // the watch is wanted
   bool watch_pending_ = false;  // its operation is under way
-  bool watch_reads_ = false;    // or waits for an error alone
   bool peer_gone_ = false;
   bool unread_input_ = false;  // of a refused request: close with care
   // Of the request being answered.

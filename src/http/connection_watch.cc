@@ -6,11 +6,6 @@
 #include "http/connection.h"
 
 namespace millrace::http_internal {
-namespace {
-
-constexpr std::chrono::milliseconds kUntilNoticed{100};
-
-}  // namespace
 
 void Connection::SetDeadline(std::chrono::milliseconds time) {
   deadline_ = std::chrono::steady_clock::now() + time;
@@ -33,9 +28,6 @@ void Connection::SetAlarm() {
     self->timed_out_ = true;
     error_code ignored;
     self->socket_.cancel(ignored);
-    // TLS may have been between two operations of the socket: until somebody has noticed, or the
-    // connection is over.
-    if (self->tls_ && self->socket_.is_open()) self->SetDeadline(kUntilNoticed);
   });
 }
 
@@ -56,11 +48,7 @@ void Connection::ReadAhead() {
   watch_pending_ = true;
   auto done = [self = shared_from_this()](error_code error, size_t bytes = 0) {
     self->watch_pending_ = false;
-    if (self->tls_) {
-      self->TakeAhead(error, bytes);
-    } else {
-      self->buffer_.commit(bytes);
-    }
+    self->buffer_.commit(bytes);
     if (error && error != asio::error::operation_aborted) {
       self->peer_gone_ = true;
       if (self->exchange_) self->exchange_->Disconnect();
@@ -69,12 +57,15 @@ void Connection::ReadAhead() {
     }
     self->Wake();
   };
-  watch_reads_ = buffer_.size() < kMaxPipelinedBytes;
-  if (!watch_reads_) {
+  if (buffer_.size() >= kMaxPipelinedBytes) {
     // The client sends far ahead: read no more, so only a reset is noticed.
     socket_.async_wait(asio::ip::tcp::socket::wait_error, std::move(done));
   } else if (tls_) {
-    tls_->async_read_some(asio::buffer(ahead_.get(), kReadSize), std::move(done));
+    socket_.async_wait(asio::ip::tcp::socket::wait_read,
+                       [self = shared_from_this(), done = std::move(done)](error_code error) {
+                         if (!error) error = self->ReadTlsNow();
+                         done(error == asio::error::would_block ? error_code() : error);
+                       });
   } else {
     socket_.async_read_some(buffer_.prepare(kReadSize), std::move(done));
   }
@@ -82,7 +73,6 @@ void Connection::ReadAhead() {
 
 asio::awaitable<void> Connection::StopWatching() {
   watching_ = false;
-  if (tls_ && watch_reads_) co_return;
   error_code ignored;
   if (watch_pending_) socket_.cancel(ignored);
   while (watch_pending_) co_await WaitForWake();

@@ -1,10 +1,16 @@
 // The real binary over TLS: an answer, a stream, a client that leaves, a new certificate, refusals.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "base/sanitizer_for_test.h"
 #include "http/test_client.h"
 #include "http/tls_test_util.h"
 #include "tests/end_to_end/server_process.h"
@@ -35,6 +41,13 @@ class TlsServiceTest : public testing::Test {
   TlsFiles files_;
   TlsTransport* transport_ = nullptr;
 };
+
+int64_t ResidentBytesOf(pid_t process) {
+  std::ifstream statm("/proc/" + std::to_string(process) + "/statm");
+  int64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
 
 constexpr char kRoute[] = "/v1/chat/completions";
 
@@ -103,6 +116,31 @@ TEST_F(TlsServiceTest, AKeyThatAllMayReadIsAWarning) {
   ServerProcess server(MILLRACE_BINARY, Flags());
   ASSERT_NE(server.port(), 0);
   EXPECT_TRUE(Eventually([&] { return server.Count({"chmod o=", files_.key}) == 1; }));
+}
+
+// A connection that has had an answer and waits: its memory in the server, the most that a client
+// holds without sending anything.
+TEST_F(TlsServiceTest, IdleConnectionsAreSmall) {
+  constexpr int kConnections = 500;
+  for (const bool tls : {true, false}) {
+    ServerProcess server(MILLRACE_BINARY, tls ? Flags() : std::vector<std::string>());
+    ASSERT_NE(server.port(), 0);
+    if (!tls) make_client_transport = nullptr;
+    std::vector<std::unique_ptr<TestClient>> clients;
+    const auto add = [&] {
+      clients.push_back(std::make_unique<TestClient>(server.port()));
+      EXPECT_EQ(clients.back()->Get("/health/live").status, 200);
+    };
+    for (int i = 0; i < 50; ++i) add();  // what is made once
+    const int64_t before = ResidentBytesOf(server.id());
+    for (int i = 0; i < kConnections; ++i) add();
+    const int64_t each = (ResidentBytesOf(server.id()) - before) / kConnections;
+    std::printf("an idle %s connection: %.1f KiB\n", tls ? "TLS" : "plain",
+                static_cast<double>(each) / 1024);
+    if (!kUnderSanitizer) {
+      EXPECT_LT(each, 32 * 1024);
+    }
+  }
 }
 
 }  // namespace
