@@ -1,10 +1,12 @@
 // libFuzzer target: any bytes parse or give an error, and every view that is handed out can be
-// read.
+// read. An input that begins with 0xFF lists changes of a whole file; any other is the file.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 
 #include "gguf/gguf.h"
+#include "gguf/gguf_patches_for_fuzz.h"
+#include "gguf/gguf_test_file.h"
 
 namespace {
 
@@ -14,14 +16,11 @@ void ReadAll(std::span<const std::byte> bytes) {
   static_cast<void>(sink);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+void ReadFile(std::span<const std::byte> bytes) {
   const auto file = millrace::ParseGguf(bytes, "fuzz");
   if (!file.ok()) {
     if (file.error().message.empty()) std::abort();
-    return 0;
+    return;
   }
   for (const millrace::GgufTensor& tensor : file->tensors()) {
     ReadAll(tensor.data);
@@ -37,6 +36,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto words = file->FindStrings(key);
     if (!words.ok()) continue;
     for (std::string_view word : **words) ReadAll(std::as_bytes(std::span(word)));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const std::vector<std::byte> whole = [] {
+    const millrace::SampleData sample;
+    return millrace::SampleWriter(sample).Serialize();
+  }();
+  if (size > 0 && data[0] == 0xff) {
+    ReadFile(millrace::PatchedFile(whole, {data + 1, size - 1}));
+  } else {
+    ReadFile({reinterpret_cast<const std::byte*>(data), size});
   }
   return 0;
 }
