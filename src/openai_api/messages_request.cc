@@ -30,6 +30,8 @@ constexpr std::string_view kTakenOfMessages[] = {"system",
                                                  "response_format",
                                                  "logprobs",
                                                  "n",
+                                                 "output_config",
+                                                 "output_format",
                                                  "container"};
 
 enum class MaxTokens { kRequired, kOptional };
@@ -190,6 +192,28 @@ void TakeThinking(Fields& fields, Json& chat) {
     chat["chat_template_kwargs"]["enable_thinking"] = Has(*thinking, "enabled");
 }
 
+// output_config.format (output_format, as it was called before) -> response_format.
+void TakeOutputFormat(Fields& fields, Json& chat) {
+  const Json* config = fields.Find("output_config");
+  const Json* older = fields.Find("output_format");
+  if (config != nullptr && !config->is_object()) {
+    return fields.Fail("output_config", "'output_config' must be an object.", "invalid_type");
+  }
+  const bool has_config = config != nullptr && !MemberOf(*config, "format").is_null();
+  const Json format =
+      has_config ? MemberOf(*config, "format") : (older != nullptr ? *older : Json());
+  if (format.is_null()) return;
+  const std::string where = has_config ? "output_config.format" : "output_format";
+  if (!Has(format, "json_schema") || !MemberOf(format, "schema").is_object()) {
+    return fields.Fail(
+        where, fmt::format("'{}' must be of type json_schema, with an object 'schema'.", where),
+        "invalid_value");
+  }
+  chat["response_format"] = {
+      {"type", "json_schema"},
+      {"json_schema", {{"name", "output"}, {"strict", true}, {"schema", format["schema"]}}}};
+}
+
 struct Turns {
   Json chat;
   std::string prefill;
@@ -198,7 +222,7 @@ struct Turns {
 Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
   RefuseChatNames(fields, {{"stop", "say 'stop_sequences'"},
                            {"max_completion_tokens", "say 'max_tokens'"},
-                           {"response_format", "use /v1/chat/completions"},
+                           {"response_format", "say 'output_config'"},
                            {"logprobs", "use /v1/chat/completions"},
                            {"n", "an answer has one choice"}});
   Turns turns;
@@ -215,6 +239,7 @@ Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
   TakeMessageTools(fields, chat);
   TakeStopSequences(fields, chat);
   TakeThinking(fields, chat);
+  TakeOutputFormat(fields, chat);
   for (const char* name : {"metadata", "service_tier", "container"}) {
     fields.Find(name);  // taken, and without effect
   }

@@ -26,7 +26,8 @@ constexpr Operation kOperations[] = {
     {"GET", "/version", "The server's version"},
     {"GET", "/metrics", "Prometheus metrics"},
     {"GET", "/openapi.json", "This document"},
-    {"GET", "/v1/models", "The served model and its aliases"},
+    {"GET", "/v1/models",
+     "The served model, its aliases, its LoRA adapters by name, and the models beside it"},
     {"GET", "/v1/models/*", "One of them"},
     {"GET", "/v1/insights", "What the optimisations have saved"},
     {"POST", "/v1/chat/completions", "The next message of a chat", "ChatRequest", true},
@@ -39,6 +40,16 @@ constexpr Operation kOperations[] = {
     {"POST", "/v1/rerank", "How well documents answer a query", "RerankRequest"},
     {"GET", "/v1/vector_stores", "The stores of passages"},
     {"POST", "/v1/vector_stores", "A new store", "VectorStoreRequest"},
+    {"GET", "/debug/timeline", "What each of the last steps held and took"},
+    {"GET", "/debug/kv", "Who has which blocks of KV memory"},
+    {"GET", "/debug/about", "The model and the switches"},
+    {"GET", "/debug/samples", "Questions that the model can answer"},
+    {"GET", "/debug/comparison", "What quantization cost a known model"},
+    {"GET", "/debug/events", "What the dashboard draws, as a stream", {}, true},
+    {"POST", "/debug/attention", "Standard and flash attention, measured now", "AttentionRequest"},
+    {"GET", "/debug/measure", "How far the measurement is"},
+    {"POST", "/debug/measure", "Starts a measurement", "MeasureRequest"},
+    {"DELETE", "/debug/measure", "Cancels the measurement"},
     {"POST", "/tokenize", "A text's tokens", "TokenizeRequest"},
     {"POST", "/detokenize", "The text of tokens", "DetokenizeRequest"},
 };
@@ -67,6 +78,10 @@ const Operation* Find(const ApiRoute& route) {
   return nullptr;
 }
 
+constexpr char kModelText[] =
+    "A name of /v1/models: the served model, an alias of it, a LoRA adapter by its name, or "
+    "MODEL:ADAPTER. None, or an empty one: the served model.";
+
 // `body`: the schema that the field is of.
 Json FieldSchema(std::string_view body, const std::string& name, const FieldInfo& info) {
   constexpr double kExact = 0x1p53;  // wider ranges are those of the type
@@ -77,6 +92,7 @@ Json FieldSchema(std::string_view body, const std::string& name, const FieldInfo
     case FieldInfo::Type::kBoolean:
       return {{"type", "boolean"}};
     case FieldInfo::Type::kString:
+      if (name == "model") return {{"type", "string"}, {"description", kModelText}};
       return {{"type", "string"}};
     case FieldInfo::Type::kInteger:
       schema["type"] = "integer";
@@ -111,6 +127,16 @@ Json Schemas() {
           {"StoreFileBatchRequest", BodySchema(StoreFileBatchFields(), {"files"}, "store")},
           {"StoreDocumentsRequest", BodySchema(StoreDocumentsFields(), {"documents"}, "store")},
           {"StoreSearchRequest", BodySchema(StoreSearchFields(), {"query"}, "store")},
+          {"AttentionRequest",
+           {{"type", "object"},
+            {"properties", {{"tokens", {{"type", "integer"}, {"minimum", 1}}}}},
+            {"required", {"tokens"}}}},
+          {"MeasureRequest",
+           {{"type", "object"},
+            {"properties",
+             {{"switches", {{"type", "array"}, {"items", {{"type", "string"}}}}},
+              {"minutes", {{"type", "number"}, {"minimum", 0}}}}},
+            {"required", {"switches"}}}},
           {"Error", ErrorShape()}};
 }
 

@@ -37,6 +37,12 @@ constexpr std::pair<std::string_view, std::string_view> kShapes[] = {
       "pattern": "^[a-zA-Z0-9_-]{1,64}$"}, "description": {"type": "string"},
       "parameters": {"type": "object"}, "strict": {"type": "boolean"}}},
       "name": {"type": "string"}, "input_schema": {"type": "object"}}}})"},
+    {"output_config", R"({"type": "object", "properties": {"format": {"anyOf": [{"type": "null"},
+      {"type": "object", "required": ["type", "schema"], "properties": {
+      "type": {"const": "json_schema"}, "schema": {"type": "object"}}}]}}})"},
+    {"output_format", R"({"anyOf": [{"type": "null"}, {"type": "object",
+      "required": ["type", "schema"], "properties": {"type": {"const": "json_schema"},
+      "schema": {"type": "object"}}}]})"},
     {"tool_choice", R"({"anyOf": [{"enum": ["auto", "none", "required"]},
       {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["function",
       "allowed_tools", "auto", "none", "any", "tool"]}}}]})"},

@@ -159,6 +159,14 @@ TEST(OpenApi, TheStoresRouteIsDescribedByWhatStandsBelowIt) {
             "#/components/schemas/EmbeddingsRequest");
 }
 
+TEST(OpenApi, NamesOfModelsAreExplained) {
+  const json document = Document();
+  for (const char* schema : kBodies) {
+    const json& model = document["components"]["schemas"][schema]["properties"]["model"];
+    EXPECT_NE(model["description"].get<std::string>().find("adapter"), std::string::npos) << schema;
+  }
+}
+
 TEST(OpenApi, RequiredFieldsAreMissed) {
   const json document = Document();
   for (const char* schema : kBodies) {

@@ -171,6 +171,34 @@ TEST(Translation, WhatMessagesCannotDoIsNamed) {
   EXPECT_EQ(MessagesParam({{"nonsense", 9}}, UnknownFields::kRefuse), "nonsense");
 }
 
+TEST(Translation, AMessagesFormatBecomesASchema) {
+  const json format = {{"type", "json_schema"}, {"schema", {{"type", "null"}}}};
+  const auto constraint_of = [](const json& fields) {
+    json body = {{"max_tokens", 5}, {"messages", json::array({kUser})}};
+    body.update(fields);
+    auto parsed = ParseMessagesRequest(body.dump(), UnknownFields::kRefuse);
+    EXPECT_TRUE(std::holds_alternative<TranslatedChat>(parsed)) << fields;
+    return std::get<TranslatedChat>(std::move(parsed)).chat.options.constraint;
+  };
+  for (const json& fields : {json{{"output_config", {{"format", format}, {"effort", "low"}}}},
+                             json{{"output_format", format}}}) {
+    const OutputConstraint constraint = constraint_of(fields);
+    EXPECT_EQ(constraint.kind, OutputConstraint::Kind::kJsonSchema);
+    EXPECT_EQ(json::parse(constraint.text), json({{"type", "null"}}));
+  }
+  for (const json& fields : {json{{"output_config", {{"effort", "low"}}}},
+                             json{{"output_config", {{"format", nullptr}}}},
+                             json{{"output_format", nullptr}}, json::object()}) {
+    EXPECT_EQ(constraint_of(fields).kind, OutputConstraint::Kind::kNone) << fields;
+  }
+  EXPECT_EQ(MessagesParam({{"output_config", 5}}), "output_config");
+  for (const json& wrong : {json("x"), json{{"type", "text"}}, json{{"type", "json_schema"}},
+                            json{{"type", "json_schema"}, {"schema", 1}}}) {
+    EXPECT_EQ(MessagesParam({{"output_config", {{"format", wrong}}}}), "output_config.format");
+    EXPECT_EQ(MessagesParam({{"output_format", wrong}}), "output_format") << wrong;
+  }
+}
+
 // The translation puts a tool's schema one level deeper than the body has it.
 TEST(Translation, NestingThatBecomesTooDeepIsRefused) {
   json schema = json::object();

@@ -113,6 +113,71 @@ TEST_F(ServerTest, OtherRoutes) {
   EXPECT_EQ(client.Post("/tokenize", "{}").status, 400);
 }
 
+// Every route that there is, and none that is not, with a word on it.
+TEST_F(ServerTest, TheDocumentHasEveryRoute) {
+  ServerConfig config;
+  config.debug_endpoints = true;
+  config.dashboard.emplace();
+  config.dashboard->files = {{"/", "text/html", "page", ""},
+                             {"/app.js", "text/javascript", "", ""}};
+  config.dashboard->measure = {.start = [](const auto&, double) { return Status(); },
+                               .state = [] { return MeasureState(); },
+                               .cancel = [] {},
+                               .report = [] { return std::string(); }};
+  StartServer(std::move(config));
+  const json document = json::parse(TestClient(port()).Get("/openapi.json").body);
+  int operations = 0;
+  for (const auto& [path, methods] : document["paths"].items()) {
+    for (const auto& [method, operation] : methods.items()) {
+      ++operations;
+      EXPECT_FALSE(operation.value("summary", "").empty()) << method << " " << path;
+      if (path == "/debug/events") continue;  // goes on
+      std::string target = path, name = method;
+      for (size_t at; (at = target.find('{')) != std::string::npos;) {
+        target.replace(at, target.find('}') - at + 1, "x");
+      }
+      for (char& c : name) c = static_cast<char>(c & ~0x20);
+      TestClient client(port());
+      client.Send(name + " " + target + " HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+      const ClientResponse response = client.ReadResponse();
+      EXPECT_NE(response.status, 405) << method << " " << path;
+      EXPECT_EQ(response.body.find("There is nothing at"), std::string::npos) << method << " " << path;
+    }
+  }
+  EXPECT_GE(operations, 40);
+  for (const char* path : {"/",
+                           "/version",
+                           "/metrics",
+                           "/health/live",
+                           "/health/ready",
+                           "/openapi.json",
+                           "/v1/models",
+                           "/v1/models/{id}",
+                           "/v1/insights",
+                           "/v1/chat/completions",
+                           "/v1/completions",
+                           "/v1/responses",
+                           "/v1/messages",
+                           "/v1/messages/count_tokens",
+                           "/v1/embeddings",
+                           "/v1/rerank",
+                           "/v1/vector_stores",
+                           "/v1/vector_stores/{id}",
+                           "/tokenize",
+                           "/detokenize",
+                           "/debug/timeline",
+                           "/debug/kv",
+                           "/debug/about",
+                           "/debug/samples",
+                           "/debug/attention",
+                           "/debug/comparison",
+                           "/debug/measure",
+                           "/debug/events"}) {
+    EXPECT_TRUE(document["paths"].contains(path)) << path;
+  }
+  EXPECT_FALSE(document["paths"].contains("/app.js"));
+}
+
 TEST_F(ServerTest, ApiKeys) {
   ServerConfig config;
   config.keys = ApiKeys::Plain({"secret-one", "secret-two"});

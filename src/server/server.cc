@@ -209,10 +209,12 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       routes.push_back({method, path, access == Access::kKeys});
     };
     if (shared->config.dashboard) {
-      AddDashboard([&](const char* method, const char* path, Work work, Access access,
-                       Thread thread) {  // the page's own: not part of the API's document
-        router.Add(method, path, Route(std::move(work), access, thread));
-      });
+      AddDashboard(
+          add, [&](const char* method, const char* path, Work work, Access access, Thread thread) {
+            router.Add(method, path, Route(std::move(work), access, thread));
+            // Of the page's files, the page alone is part of the API's document.
+            if (std::string_view(path) == "/") routes.push_back({method, path, false});
+          });
     } else {
       add("GET", "/", HandleFrontPage, Access::kKeys, Thread::kIo);
     }
@@ -251,11 +253,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
 
   // The page itself is open: it is the same for all, and asks for the key.
-  template <class Add>
-  void AddDashboard(const Add& add) {
+  template <class Add, class AddFile>
+  void AddDashboard(const Add& add, const AddFile& add_file) {
     feed = std::make_unique<LiveFeed>(shared);
     for (const WebFile& file : shared->config.dashboard->files) {
-      add("GET", file.path.c_str(), WebPage(file), Access::kOpen, Thread::kIo);
+      add_file("GET", file.path.c_str(), WebPage(file), Access::kOpen, Thread::kIo);
     }
     add("GET", "/debug/samples", HandleSamples, Access::kKeys, Thread::kIo);
     add("POST", "/debug/attention", HandleAttention, Access::kKeys, Thread::kWorker);

@@ -52,7 +52,7 @@ test("the document lists the routes there are, and the fields that are taken", a
         { method: method.toUpperCase(), headers: { "x-api-key": key }, ...(method === "post" ? { body: "{}" } : {}) });
       assert.notEqual(response.status, 405, `${method} ${path}`);
       assert.ok(response.status < 500, `${method} ${path}: ${response.status}`);
-      await response.text();
+      await response.body?.cancel();  // one is a stream without an end
     }
   }
   const { properties } = document.components.schemas.ChatRequest;
