@@ -6,6 +6,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { OpenAIEmbeddings } from "@langchain/openai";
+import { embed as embedOne, embedMany } from "ai";
 import OpenAI from "openai";
 import { startServer } from "./server.mjs";
 
@@ -109,6 +112,21 @@ test("refusals name the field", async () => {
     error.code === "context_length_exceeded" && error.param === "input" && error.message.includes("at most 64"));
   await assert.rejects(embed([]), { status: 400, param: "input" });
   await assert.rejects(embed("a", { model: "other" }), { status: 404, code: "model_not_found" });
+});
+
+test("AI SDK and LangChain get the same vectors, and refusals in their own shapes", async () => {
+  const texts = ["a mill race", "water"];
+  const expected = (await embed(texts)).map((one) => one.embedding);
+  const provider = createOpenAICompatible({ name: "millrace", baseURL: `${server.origin}/v1`, apiKey: "none" });
+  const { embeddings } = await embedMany({ model: provider.embeddingModel("tiny"), values: texts, maxRetries: 0 });
+  const { embedding } = await embedOne({ model: provider.embeddingModel("tiny"), value: texts[1], maxRetries: 0 });
+  assert.ok(near(embeddings[0], expected[0]) && near(embeddings[1], expected[1]) && near(embedding, expected[1]));
+  await assert.rejects(embedOne({ model: provider.embeddingModel("other"), value: "x", maxRetries: 0 }),
+    (error) => error.statusCode === 404 && /other/.test(error.message));
+  const chain = (model) => new OpenAIEmbeddings({ model, apiKey: "none", maxRetries: 0, configuration: { baseURL: `${server.origin}/v1` } });
+  const documents = await chain("tiny").embedDocuments(texts);
+  assert.ok(near(documents[0], expected[0]) && near(await chain("tiny").embedQuery(texts[1]), expected[1]));
+  await assert.rejects(chain("other").embedQuery("x"), (error) => error.status === 404);
 });
 
 test("rerank: the documents in the order of their scores", async () => {
