@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of a fuzz build for some seconds; fails at the first finding and says how to repeat it.
-# usage: fuzz.sh BUILD_DIR SECONDS
+# Runs every fuzz target of a fuzz build for some seconds, several at a time; what crashes, takes 10 s for one input or
+# 4 GiB is a finding: the others end as they would, and it is said how to repeat it.
+# usage: fuzz.sh BUILD_DIR SECONDS [AT_A_TIME]
 set -euo pipefail
-build=$1 seconds=$2
-corpus_root=$build/corpus
-found=0
-while IFS= read -r target; do
-  found=1
-  name=$(basename "$target")
-  mkdir -p "$corpus_root/$name"
-  echo "== $name for $seconds s"
-  "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
-    -artifact_prefix="$build/$name-" "$corpus_root/$name" 2>"$build/$name.log" ||
-    { tail -40 "$build/$name.log"; echo "$name found a failure; its input is at $build/$name-*"; exit 1; }
-  grep -E 'number_of_executed_units' "$build/$name.log" || true
-done < <(find "$build" -type f -name 'fuzz_*' -perm -u+x | sort)
-[ "$found" = 1 ] || { echo "no fuzz targets in $build" >&2; exit 1; }
+build=$1 seconds=$2 at_a_time=${3:-$(nproc)}
+
+run_one() {
+  target=$1 name=$(basename "$1")
+  mkdir -p "$build/corpus/$name"
+  # The limit behind the limits: a target that neither ends nor reports.
+  if timeout -k 10 $((seconds + 120)) "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 \
+    -print_final_stats=1 -artifact_prefix="$build/$name-" "$build/corpus/$name" >"$build/$name.log" 2>&1; then
+    echo "$name: $(grep -oE 'number_of_executed_units: *[0-9]+' "$build/$name.log" | grep -oE '[0-9]+') inputs in" \
+      "$seconds s, $(grep -oE 'peak_rss_mb: *[0-9]+' "$build/$name.log" | grep -oE '[0-9]+') MB"
+  else
+    tail -40 "$build/$name.log"
+    echo "$name found a failure: repeat it with $target $build/$name-*"
+    return 1
+  fi
+}
+export -f run_one
+export build seconds
+
+find "$build" -type f -name 'fuzz_*' -perm -u+x -not -path '*/corpus/*' | sort >"$build/fuzz_targets"
+[ -s "$build/fuzz_targets" ] || { echo "no fuzz targets in $build" >&2; exit 1; }
+rm -f "$build"/fuzz_*-{crash,timeout,oom,leak,slow-unit}-*
+xargs -P "$at_a_time" -I{} bash -c 'run_one {}' <"$build/fuzz_targets" || { echo "fuzzing found failures" >&2; exit 1; }
