@@ -85,6 +85,65 @@ TextPattern OneHermesCall(const AnswerRules& rules) {
                                 Marker("</tool_call>")});
 }
 
+// Between two members of Qwen Coder's and GLM's calls stand line ends, as their templates show
+// them.
+struct Tags {
+  TextPattern before_key, before_value, behind_value, end;
+};
+Tags TagsOf(ToolFormat format) {
+  if (format == ToolFormat::kQwenCoder) {
+    return {Literal("<parameter="), Literal(">\n"), Literal("\n</parameter>\n"),
+            Literal("</parameter>")};
+  }
+  return {Marker("<arg_key>"),
+          TextPattern::Sequence({Marker("</arg_key>"), Literal("\n"), Marker("<arg_value>")}),
+          TextPattern::Sequence({Marker("</arg_value>"), Literal("\n")}), Literal("</arg_value>")};
+}
+
+// Any arguments, where the schema need not be kept.
+TextPattern FreeMembers(const Tags& tags) {
+  const TextPattern key = TextPattern::Of(PatternKind::kRegex, R"([^<>\s]([^<>\r\n]*[^<>\s])?)");
+  return TextPattern::Repeat(
+      TextPattern::Sequence({tags.before_key, key, tags.before_value,
+                             TextPattern::Without(tags.end.text), tags.behind_value}),
+      0, std::nullopt);
+}
+
+TextPattern OneTaggedCall(const AnswerRules& rules, const ToolFunction& function) {
+  TextPattern arguments;
+  if (rules.must_call || function.strict) {
+    arguments = ArgumentsPattern(rules.format, function);
+  } else if (rules.format == ToolFormat::kMistralArgs) {
+    arguments = SchemaPattern({{"type", "object"}});
+  } else {
+    arguments = FreeMembers(TagsOf(rules.format));
+  }
+  switch (rules.format) {
+    case ToolFormat::kMistralArgs: {
+      const TextPattern id = TextPattern::Sequence(
+          {Marker("[CALL_ID]"), TextPattern::Of(PatternKind::kRegex, "[0-9A-Za-z]{9}")});
+      return TextPattern::Sequence({Marker(CallMarker(rules.format)), Literal(function.name),
+                                    TextPattern::Optional(id), Marker("[ARGS]"), arguments});
+    }
+    case ToolFormat::kQwenCoder:
+      return TextPattern::Sequence({Marker(CallMarker(rules.format)),
+                                    Literal("\n<function=" + function.name + ">\n"), arguments,
+                                    Literal("</function>\n"), Marker("</tool_call>")});
+    default:
+      return TextPattern::Sequence({Marker(CallMarker(rules.format)), Literal(function.name + "\n"),
+                                    arguments, Marker("</tool_call>")});
+  }
+}
+
+TextPattern OneCall(const AnswerRules& rules) {
+  if (!IsTagged(rules.format)) return OneHermesCall(rules);
+  std::vector<TextPattern> calls;
+  for (const ToolFunction& function : rules.functions) {
+    calls.push_back(OneTaggedCall(rules, function));
+  }
+  return TextPattern::Choice(std::move(calls));
+}
+
 // The answer is calls from its beginning to its end.
 TextPattern Calls(const AnswerRules& rules) {
   const auto several = [&](const TextPattern& one, const char* between) {
@@ -94,7 +153,13 @@ TextPattern Calls(const AnswerRules& rules) {
   };
   switch (rules.format) {
     case ToolFormat::kHermes:
-      return several(OneHermesCall(rules), "\n");
+    case ToolFormat::kQwenCoder:
+      return several(OneCall(rules), "\n");
+    case ToolFormat::kGlm:  // whose answers begin a line
+      return TextPattern::Sequence(
+          {TextPattern::Optional(Literal("\n")), several(OneCall(rules), "\n")});
+    case ToolFormat::kMistralArgs:
+      return several(OneCall(rules), "");
     case ToolFormat::kLlama3:
       return TextPattern::Sequence({TextPattern::Optional(Marker(CallMarker(rules.format))),
                                     several(SchemaPattern(CallSchema(rules, "")), "; ")});
@@ -111,12 +176,12 @@ TextPattern Calls(const AnswerRules& rules) {
 // Text as the model likes, until a call begins.
 TextPattern CallsWithinText(const AnswerRules& rules) {
   const std::string_view marker = CallMarker(rules.format);
-  if (rules.format == ToolFormat::kHermes) {
+  if (EndsWithTag(rules.format) || rules.format == ToolFormat::kMistralArgs) {
     const TextPattern text = TextPattern::Without(std::string(marker));
     std::optional<int64_t> most = kMaxParallelCalls;
     if (!rules.parallel) most = 1;
     return TextPattern::Sequence(
-        {TextPattern::Repeat(TextPattern::Sequence({text, OneHermesCall(rules)}), 0, most), text});
+        {TextPattern::Repeat(TextPattern::Sequence({text, OneCall(rules)}), 0, most), text});
   }
   if (rules.format == ToolFormat::kMistral) {
     const TextPattern text = TextPattern::Without(std::string(marker));
@@ -132,6 +197,16 @@ TextPattern CallsWithinText(const AnswerRules& rules) {
 
 std::string ArgumentsSchema(const ToolFunction& function) {
   return ArgumentsOf(function).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+TextPattern ArgumentsPattern(ToolFormat format, const ToolFunction& function) {
+  const Json schema = ArgumentsOf(function);
+  if (!IsTagged(format) || format == ToolFormat::kMistralArgs) return SchemaPattern(schema);
+  TextPattern members = SchemaPattern(schema);
+  members.kind = PatternKind::kTaggedMembers;
+  const Tags tags = TagsOf(format);
+  members.parts = {tags.before_key, tags.before_value, tags.behind_value, tags.end};
+  return members;
 }
 
 std::optional<TextPattern> PatternOfAnswer(const AnswerRules& rules) {

@@ -42,5 +42,7 @@ TextPattern BehindReasoning(const ReasoningMarkers& markers, ReasoningBlock bloc
 // The schema of a function's arguments as they are constrained: of an object, without parameters
 // where none are named.
 std::string ArgumentsSchema(const ToolFunction& function);
+// The arguments by themselves, as the format writes them: to say whose schema does not compile.
+TextPattern ArgumentsPattern(ToolFormat format, const ToolFunction& function);
 
 }  // namespace millrace

@@ -3,33 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "answer_parts/markers.h"
+
 namespace millrace {
 namespace {
 
+using answer_internal::BytesOfPartialMarker;
+using answer_internal::IsBeginningOf;
+using answer_internal::kCallEnd;
+using answer_internal::LeadingSpace;
+using answer_internal::WithoutTrailingSpace;
 using PartKind = AnswerPart::Kind;
-
-constexpr std::string_view kSpace = " \n\r\t";
-constexpr std::string_view kCallEnd = "</tool_call>";
-
-size_t LeadingSpace(std::string_view text) {
-  return std::min(text.find_first_not_of(kSpace), text.size());
-}
-
-std::string_view WithoutTrailingSpace(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(kSpace) + 1);
-}
-
-// How many bytes of the end of `text` may be the beginning of `marker`.
-size_t BytesOfPartialMarker(std::string_view text, std::string_view marker) {
-  for (size_t n = std::min(text.size(), marker.size() - 1); n > 0; --n) {
-    if (text.substr(text.size() - n) == marker.substr(0, n)) return n;
-  }
-  return 0;
-}
-
-bool IsBeginningOf(std::string_view text, std::string_view whole) {
-  return text.size() < whole.size() && whole.substr(0, text.size()) == text;
-}
 
 }  // namespace
 
@@ -140,24 +124,31 @@ bool AnswerReader::Opened() {
   const size_t space = LeadingSpace(pending_);
   if (space == pending_.size()) return false;
   const char c = pending_[space];
-  const bool array =
-      reading_.format == ToolFormat::kMistral || reading_.format == ToolFormat::kJson;
+  const bool mistral =
+      reading_.format == ToolFormat::kMistral || reading_.format == ToolFormat::kMistralArgs;
+  const bool array = mistral || reading_.format == ToolFormat::kJson;
   if (c == '[' && array && !in_array_) {
     lead_ += TakeFront(space + 1);
     in_array_ = true;
     return true;
   }
-  if (c != '{' || (reading_.format == ToolFormat::kMistral && !in_array_)) {
+  // Models that write tags may still write the object that others do.
+  const bool tagged = IsTagged(reading_.format) && c != '{' && !in_array_;
+  if (!tagged && (c != '{' || (mistral && !in_array_))) {
     Reject();
     return true;
   }
   lead_ += TakeFront(space);
-  BeginObject();
+  if (tagged) {
+    call_.BeginTagged(reading_.format, reading_.types);
+  } else {
+    call_.BeginObject();
+  }
+  BeginCall();
   return true;
 }
 
-void AnswerReader::BeginObject() {
-  object_ = CallObject();
+void AnswerReader::BeginCall() {
   told_ = false;
   told_bytes_ = 0;
   state_ = State::kObject;
@@ -165,8 +156,8 @@ void AnswerReader::BeginObject() {
 
 // What is being read is no call: its text, and what stood before it, is content.
 void AnswerReader::Reject() {
-  std::string text = lead_ + object_.text();
-  object_ = CallObject();
+  std::string text = lead_ + call_.text();
+  call_.BeginObject();
   lead_.clear();
   // The first character that is no space cannot begin a call again; the rest can.
   const std::string_view call_marker = CallMarker(reading_.format);
@@ -190,15 +181,15 @@ bool AnswerReader::IsFunction(const std::string& name) const {
          reading_.functions.end();
 }
 
-// The arguments as far as they are known, where pieces are wanted or they are whole.
+// The arguments as far as they are known.
 void AnswerReader::TellArguments() {
-  if (!object_.name() || !object_.has_arguments()) return;
+  if (!call_.name() || !call_.has_arguments()) return;
   if (!told_) {
-    Emit(PartKind::kCall, *object_.name());
+    Emit(PartKind::kCall, *call_.name());
     parts_.back().call = calls_++;
     told_ = true;
   }
-  const std::string_view more = object_.arguments().substr(told_bytes_);
+  const std::string_view more = call_.arguments().substr(told_bytes_);
   if (more.empty()) return;
   const bool goes_on = !parts_.empty() && parts_.back().kind == PartKind::kArguments;
   if (!goes_on) parts_.push_back({.kind = PartKind::kArguments, .text = "", .call = calls_ - 1});
@@ -208,38 +199,39 @@ void AnswerReader::TellArguments() {
 
 void AnswerReader::EndCall() {
   TellArguments();
-  if (!object_.has_arguments()) {  // of a function without any
-    parts_.push_back({.kind = PartKind::kCall, .text = *object_.name(), .call = calls_++});
+  if (!call_.has_arguments()) {  // of a function without any
+    parts_.push_back({.kind = PartKind::kCall, .text = *call_.name(), .call = calls_++});
     parts_.push_back({.kind = PartKind::kArguments, .text = "{}", .call = calls_ - 1});
   }
   LeaveCall();
 }
 
 void AnswerReader::LeaveCall() {
-  object_ = CallObject();
+  const bool is_closed =
+      IsTagged(reading_.format) && call_.arguments_are_whole() && call_.text().ends_with(kCallEnd);
+  call_.BeginObject();
   lead_.clear();
   told_ = content_begun_ = false;
-  state_ = State::kAfterCall;
+  state_ = is_closed ? State::kContent : State::kAfterCall;
 }
 
 bool AnswerReader::Object() {
-  const bool pieces = reading_.arguments == AnswerReading::Arguments::kPieces;
   for (size_t i = 0; i < pending_.size(); ++i) {
-    const CallObject::Step step = object_.Take(pending_[i]);
+    const CallObject::Step step = call_.Take(pending_[i]);
     const bool is_wrong = step == CallObject::Step::kWrong;
     if (step == CallObject::Step::kGoesOn) {
-      const bool unknown = object_.name() && !IsFunction(*object_.name());
+      const bool unknown = call_.name() && !IsFunction(*call_.name());
       if (!unknown) continue;
       pending_.erase(0, i + 1);
       Reject();
       return true;
     }
     pending_.erase(0, is_wrong ? i : i + 1);
-    const bool known = object_.name() && IsFunction(*object_.name());
+    const bool known = call_.name() && IsFunction(*call_.name());
     // Without a marker, an answer that is JSON is a call only if it looks like one.
-    if (known && (object_.arguments_are_whole() || (!is_wrong && has_marker_))) {
+    if (known && (call_.arguments_are_whole() || (!is_wrong && has_marker_))) {
       EndCall();
-    } else if (pieces && known && object_.has_arguments()) {
+    } else if (known && call_.has_arguments()) {
       TellArguments();
       state_ = State::kBroken;
     } else {
@@ -248,17 +240,17 @@ bool AnswerReader::Object() {
     return true;
   }
   pending_.clear();
-  if (pieces && object_.name()) TellArguments();
+  if (call_.name()) TellArguments();
   return false;
 }
 
 bool AnswerReader::AfterCall() {
-  const bool hermes = reading_.format == ToolFormat::kHermes;
-  const size_t at = pending_.find_first_not_of(hermes ? " \n\r\t}" : " \n\r\t,;");
+  const bool has_end = EndsWithTag(reading_.format);
+  const size_t at = pending_.find_first_not_of(has_end ? " \n\r\t}" : " \n\r\t,;");
   const bool is_list = in_array_ || reading_.format == ToolFormat::kLlama3;
   if (at == std::string::npos) return false;
   const std::string_view rest = std::string_view(pending_).substr(at);
-  if (hermes) {
+  if (has_end) {
     if (IsBeginningOf(rest, kCallEnd)) return false;
     if (rest.starts_with(kCallEnd)) pending_.erase(0, at + kCallEnd.size());
     state_ = State::kContent;
@@ -272,7 +264,8 @@ bool AnswerReader::AfterCall() {
   }
   if (is_list && rest.front() == '{') {
     lead_ = TakeFront(at);
-    BeginObject();
+    call_.BeginObject();
+    BeginCall();
     return true;
   }
   in_array_ = false;
@@ -282,10 +275,12 @@ bool AnswerReader::AfterCall() {
 
 bool AnswerReader::Broken() {
   size_t end = std::string::npos, certain = pending_.size();
-  if (reading_.format == ToolFormat::kHermes) {
-    end = pending_.find(kCallEnd);
+  std::string_view marker = EndsWithTag(reading_.format) ? kCallEnd : std::string_view();
+  if (reading_.format == ToolFormat::kMistralArgs) marker = CallMarker(reading_.format);
+  if (!marker.empty()) {
+    end = pending_.find(marker);
     certain =
-        end != std::string::npos ? end : pending_.size() - BytesOfPartialMarker(pending_, kCallEnd);
+        end != std::string::npos ? end : pending_.size() - BytesOfPartialMarker(pending_, marker);
   }
   if (certain > 0) {
     const bool goes_on = !parts_.empty() && parts_.back().kind == PartKind::kArguments;
@@ -336,14 +331,14 @@ std::vector<AnswerPart> AnswerReader::Finish() {
       parts_.push_back({.kind = PartKind::kArguments, .text = pending_, .call = calls_ - 1});
     }
   } else if (!(in_call && told_) && state_ != State::kAfterCall) {
-    std::string text = (in_call ? lead_ + object_.text() : std::string()) + pending_;
+    std::string text = (in_call ? lead_ + call_.text() : std::string()) + pending_;
     const bool between = !content_begun_ && (has_reasoned_ || calls_ > 0);
     if (between) text.erase(0, LeadingSpace(text));
     Emit(PartKind::kContent, text);
   }
   pending_.clear();
   lead_.clear();
-  object_ = CallObject();
+  call_.BeginObject();
   return std::exchange(parts_, {});
 }
 

@@ -3,20 +3,24 @@
 //
 // Invariants: how the text is cut into pieces makes no difference to the parts, once neighbours of
 // one kind are joined. Text is held back only as long as it may be the beginning of a marker, of a
-// call, or space beside one. Nothing is lost but markers, the JSON around a call's arguments, and
-// space between the parts: what turns out to be no call, or the call of an unknown function, comes
-// out as content, as it was written. With kPieces a call begins once its name is known and its
-// arguments have begun; what is wrong in arguments that have begun follows as it is.
+// call, or space beside one. Nothing is lost but markers, what stands around a call's arguments,
+// and space between the parts: what turns out to be no call, or the call of an unknown function,
+// comes out as content, as it was written. A call begins once its name is known and its arguments
+// have begun; what is wrong in arguments that have begun follows as it is, and where the answer is
+// cut in the middle of a call, its arguments are what there is of them: the beginning of a JSON
+// object. (So an answer that is collected is the same as one that is streamed. A value between tags
+// that is no string is left out where it is cut: half a number is another one.)
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "answer_parts/answer_style.h"
-#include "answer_parts/call_object.h"
+#include "answer_parts/call_text.h"
 
 namespace millrace {
 
@@ -32,8 +36,8 @@ struct AnswerReading {
   std::optional<ReasoningMarkers> reasoning;  // none: it is left in the content
   bool in_reasoning = false;  // the prompt has opened the block; else the answer may begin with it
   ToolFormat format = ToolFormat::kJson;
-  std::vector<std::string> functions;  // that may be called; none: calls are content
-  enum class Arguments { kPieces, kWhole } arguments = Arguments::kPieces;
+  std::vector<std::string> functions;               // that may be called; none: calls are content
+  std::shared_ptr<const FunctionTypes> types = {};  // of their arguments, for tagged calls
 
   bool reads_anything() const { return reasoning || !functions.empty(); }
 };
@@ -73,7 +77,7 @@ class AnswerReader {
 
   void Emit(AnswerPart::Kind kind, std::string_view text);
   std::string TakeFront(size_t bytes);
-  void BeginObject();
+  void BeginCall();
   void TellArguments();
   void EndCall();
   void LeaveCall();
@@ -88,10 +92,10 @@ class AnswerReader {
   bool has_reasoned_ = false;
   bool at_block_begin_ = false;  // of the reasoning: space is left out
   bool content_begun_ = false;   // more than space since the beginning, or the last call
-  std::string lead_;             // of the call that is being read: what stood before its object
+  std::string lead_;             // of the call that is being read: what stood before it
   bool has_marker_ = false;      // it, or one before it
   bool in_array_ = false;
-  CallObject object_;
+  CallText call_;      // that is being read
   bool told_ = false;  // its beginning has been given out
   size_t told_bytes_ = 0;
   int calls_ = 0;

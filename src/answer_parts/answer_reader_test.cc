@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
@@ -50,15 +52,22 @@ AnswerPart Arguments(std::string text, int call = 0) {
 struct Case {
   ToolFormat format;
   std::string text;
-  Parts pieces;                     // where arguments come in pieces
-  std::optional<Parts> whole = {};  // where only whole calls do; none: the same
+  Parts parts;
 };
 
 AnswerReading ReadingOf(ToolFormat format) {
-  return {.reasoning = ThinkMarkers(), .format = format, .functions = {"f", "get_weather"}};
+  const auto types = std::make_shared<FunctionTypes>();
+  (*types)["f"] = ArgumentTypes::Of(R"({"properties": {"s": {"type": "string"},
+      "e": {"enum": ["a", "b"]}, "n": {"type": "integer"}, "b": {"type": "boolean"},
+      "o": {"type": ["object", "null"]}, "u": {"anyOf": [{"type": "string"}, {"type": "null"}]}}})");
+  return {.reasoning = ThinkMarkers(),
+          .format = format,
+          .functions = {"f", "get_weather"},
+          .types = types};
 }
 
-const ToolFormat kAll[] = {ToolFormat::kHermes, ToolFormat::kLlama3, ToolFormat::kMistral,
+const ToolFormat kAll[] = {ToolFormat::kHermes,      ToolFormat::kLlama3,    ToolFormat::kMistral,
+                           ToolFormat::kMistralArgs, ToolFormat::kQwenCoder, ToolFormat::kGlm,
                            ToolFormat::kJson};
 
 std::vector<Case> Cases() {
@@ -95,12 +104,10 @@ std::vector<Case> Cases() {
       // What is wrong in arguments.
       {ToolFormat::kHermes,
        "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": oops}}</tool_call>!",
-       {Call("f"), Arguments("{\"a\": oops}}"), Content("!")},
-       Parts{Content("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": oops}}</tool_call>!")}},
+       {Call("f"), Arguments("{\"a\": oops}}"), Content("!")}},
       {ToolFormat::kHermes,
        "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": [",
-       {Call("f"), Arguments("{\"a\": [")},
-       Parts{Content("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": [")}},
+       {Call("f"), Arguments("{\"a\": [")}},
       // The call's own brace is missing, or there is one too many.
       {ToolFormat::kHermes,
        "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}</tool_call>",
@@ -168,21 +175,139 @@ std::vector<Case> Cases() {
   return cases;
 }
 
+// What stands between tags, whose values become JSON by their types.
+std::vector<Case> TaggedCases() {
+  const auto mistral = ToolFormat::kMistralArgs, qwen = ToolFormat::kQwenCoder,
+             glm = ToolFormat::kGlm;
+  return {
+      {mistral, "[TOOL_CALLS]f[ARGS]{\"a\": [1]}", {Call("f"), Arguments("{\"a\": [1]}")}},
+      {mistral,
+       "So.[TOOL_CALLS]f[CALL_ID]a1B2c3D4e[ARGS]{}[TOOL_CALLS]get_weather[ARGS]{\"c\": \"}\"}",
+       {Content("So."), Call("f"), Arguments("{}"), Call("get_weather", 1),
+        Arguments("{\"c\": \"}\"}", 1)}},
+      {mistral, "[TOOL_CALLS]f{\"a\": 1} ok", {Call("f"), Arguments("{\"a\": 1}"), Content("ok")}},
+      {mistral,
+       "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": 1}}]",  // as older ones
+       {Call("f"), Arguments("{\"a\": 1}")}},
+      {mistral, "[TOOL_CALLS]rm[ARGS]{}", {Content("[TOOL_CALLS]rm[ARGS]{}")}},
+      {mistral, "[TOOL_CALLS]f[ARGS][1]", {Content("[TOOL_CALLS]f[ARGS][1]")}},
+      {mistral, "[TOOL_CALLS]f g[ARGS]{}", {Content("[TOOL_CALLS]f g[ARGS]{}")}},
+      {mistral, "[TOOL_CALLS]f[AGS]{}", {Content("[TOOL_CALLS]f[AGS]{}")}},
+      {mistral,
+       "[TOOL_CALLS]f[ARGS]{\"a\": oops}[TOOL_CALLS]f[ARGS]{}",
+       {Call("f"), Arguments("{\"a\": oops}"), Call("f", 1), Arguments("{}", 1)}},
+      {mistral, "[TOOL_CALLS]f[ARGS]{\"a\": [", {Call("f"), Arguments("{\"a\": [")}},
+      {qwen,
+       "Sure.\n<tool_call>\n<function=f>\n<parameter=s>\nOslo "
+       "\"x\"\n</parameter>\n<parameter=n>\n42\n"
+       "</parameter>\n</function>\n</tool_call>\n",
+       {Content("Sure."), Call("f"), Arguments(R"({"s": "Oslo \"x\"", "n": 42})")}},
+      {qwen,
+       "<tool_call><function=f></function></tool_call>\n<tool_call>\n<function=get_weather>\n"
+       "<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call> end",
+       {Call("f"), Arguments("{}"), Call("get_weather", 1), Arguments(R"({"city": "Rome"})", 1),
+        Content("end")}},
+      // Line ends of a text are its own but for one at each side; a text may look like anything.
+      {qwen,
+       "<tool_call>\n<function=f>\n<parameter=s>\n\n a <b> </para \\ "
+       "\t\n\n</parameter>\n</function>\n"
+       "</tool_call>",
+       {Call("f"), Arguments(R"({"s": "\n a <b> </para \\ \t\n"})")}},
+      {qwen,
+       "<tool_call>\n<function=f>\n<parameter=s>\n123\n</parameter>\n<parameter=e>\nb\n</"
+       "parameter>\n"
+       "<parameter=u>\nnull\n</parameter>\n</function>\n</tool_call>",
+       {Call("f"), Arguments(R"({"s": "123", "e": "b", "u": null})")}},
+      // Python's words, JSON, what has the wrong type, and what no schema names.
+      {qwen,
+       "<tool_call>\n<function=f>\n<parameter=b>\nTrue\n</parameter>\n<parameter=o>\n{\"k\": [1, "
+       "null]}\n</parameter>\n<parameter=n>\nmany\n</parameter>\n<parameter=u>\n7\n</parameter>\n"
+       "<parameter=x>\n7\n</parameter>\n<parameter=y>\nso\n</parameter>\n</function>\n</tool_call>",
+       {Call("f"),
+        Arguments(
+            R"({"b": true, "o": {"k": [1, null]}, "n": "many", "u": "7", "x": 7, "y": "so"})")}},
+      {qwen,
+       "<tool_call>\n<function=f>\n stray <b> <parameter=n>\n1\n</parameter>\n</tool_call>ok",
+       {Call("f"), Arguments("{\"n\": 1}"), Content("ok")}},
+      {qwen,
+       "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"n\": 1}}\n</tool_call>",  // as others
+       {Call("f"), Arguments("{\"n\": 1}")}},
+      {qwen,
+       "<tool_call>\n<function=rm>\n</function>\n</tool_call>",
+       {Content("<tool_call>\n<function=rm>\n</function>\n</tool_call>")}},
+      {qwen, "<tool_call>\n<fun>f", {Content("<tool_call>\n<fun>f")}},
+      // Cut: a string in its middle; a number not at all.
+      {qwen,
+       "<tool_call>\n<function=f>\n<parameter=s>\nOsl",
+       {Call("f"), Arguments("{\"s\": \"Osl")}},
+      {qwen,
+       "<tool_call>\n<function=f>\n<parameter=s>\nOslo\n</parameter>\n<parameter=n>\n4",
+       {Call("f"), Arguments("{\"s\": \"Oslo\"")}},
+      {glm,
+       "\n<tool_call>f\n<arg_key>s</arg_key>\n<arg_value>a\nb</arg_value>\n<arg_key>n</arg_key>\n"
+       "<arg_value>-1.5</arg_value>\n</tool_call>",
+       {Call("f"), Arguments(R"({"s": "a\nb", "n": -1.5})")}},
+      {glm,
+       "<think>hm</think>\n<tool_call>f</tool_call>\n<tool_call>get_weather\n<arg_key>c</arg_key>"
+       "<arg_value>[1]</arg_value></tool_call>",
+       {Reasoning("hm"), Call("f"), Arguments("{}"), Call("get_weather", 1),
+        Arguments(R"({"c": [1]})", 1)}},
+      {glm,
+       "<tool_call>f\n<arg_key>s</arg_key>\n<arg_value></tool_call></arg_value>\n</tool_call></to",
+       {Call("f"), Arguments(R"({"s": "</tool_call>"})"), Content("</to")}},
+      {glm, "<tool_call>rm\n</tool_call>", {Content("<tool_call>rm\n</tool_call>")}},
+      {glm, "<tool_call>a (b)", {Content("<tool_call>a (b)")}},
+      {glm,
+       "<tool_call>f\n<arg_key>s</arg_key>\n<arg_value>Os</arg_",
+       {Call("f"), Arguments("{\"s\": \"Os")}},
+  };
+}
+
+void ExpectTheSameHoweverCut(const AnswerReading& reading, const std::string& text,
+                             const Parts& expected) {
+  ASSERT_EQ(Read(reading, {text}), expected) << text;
+  std::vector<std::string> bytes;
+  for (size_t at = 0; at <= text.size(); ++at) {
+    ASSERT_EQ(Read(reading, {text.substr(0, at), text.substr(at)}), expected)
+        << text << " cut at " << at;
+    if (at < text.size()) bytes.emplace_back(1, text[at]);
+  }
+  ASSERT_EQ(Read(reading, bytes), expected) << text << " byte by byte";
+}
+
 TEST(AnswerReader, TheSameHoweverItIsCut) {
-  for (const Case& one : Cases()) {
-    for (const auto mode : {AnswerReading::Arguments::kPieces, AnswerReading::Arguments::kWhole}) {
-      AnswerReading reading = ReadingOf(one.format);
-      reading.arguments = mode;
-      const bool whole = mode == AnswerReading::Arguments::kWhole;
-      const Parts expected = whole && one.whole ? *one.whole : one.pieces;
-      ASSERT_EQ(Read(reading, {one.text}), expected) << one.text;
-      for (size_t at = 0; at <= one.text.size(); ++at) {
-        ASSERT_EQ(Read(reading, {one.text.substr(0, at), one.text.substr(at)}), expected)
-            << one.text << " cut at " << at;
+  for (const std::vector<Case>& cases : {Cases(), TaggedCases()}) {
+    for (const Case& one : cases) {
+      ExpectTheSameHoweverCut(ReadingOf(one.format), one.text, one.parts);
+    }
+  }
+}
+
+// An answer that max_tokens ends anywhere within calls: what a caller gets is the same whole and in
+// pieces, no call is lost that a longer answer has told, and arguments only grow.
+TEST(AnswerReader, AnswersThatEndEarly) {
+  for (const std::vector<Case>& cases : {Cases(), TaggedCases()}) {
+    for (const Case& one : cases) {
+      const AnswerReading reading = ReadingOf(one.format);
+      std::vector<std::string> told;  // arguments, as a stream has given them out
+      AnswerReader stream(reading);
+      for (size_t bytes = 0; bytes <= one.text.size(); ++bytes) {
+        const std::string text = one.text.substr(0, bytes);
+        const Parts whole = Read(reading, {text});
+        ExpectTheSameHoweverCut(reading, text, whole);
+        std::vector<std::string> calls;
+        for (const AnswerPart& part : whole) {
+          if (part.kind == PartKind::kCall) calls.emplace_back();
+          if (part.kind == PartKind::kArguments) calls.at(size_t(part.call)) += part.text;
+        }
+        ASSERT_GE(calls.size(), told.size()) << text;
+        for (size_t i = 0; i < told.size(); ++i) ASSERT_TRUE(calls[i].starts_with(told[i])) << text;
+        if (bytes == one.text.size()) break;
+        for (const AnswerPart& part : stream.Take(one.text.substr(bytes, 1))) {
+          if (part.kind == PartKind::kCall) told.emplace_back();
+          if (part.kind == PartKind::kArguments) told.at(size_t(part.call)) += part.text;
+        }
       }
-      std::vector<std::string> bytes;
-      for (const char c : one.text) bytes.emplace_back(1, c);
-      ASSERT_EQ(Read(reading, bytes), expected) << one.text << " byte by byte";
     }
   }
 }
@@ -215,17 +340,27 @@ TEST(AnswerReader, RandomTextsCutAtRandom) {
       "\"",
       "{\"name\": \"f\", \"parameters\": {\"x\": \"</tool_call>\"}}",
       "\xE2\x82\xAC",
-      "\\"};
+      "\\",
+      "f[ARGS]{\"a\": 1}",
+      "[CALL_ID]123456789[ARGS]",
+      "f",
+      "<function=f>",
+      "</function>",
+      "<parameter=s>",
+      "<parameter=n>",
+      "</parameter>",
+      "<arg_key>s</arg_key>",
+      "<arg_key>u</arg_key>",
+      "<arg_value>",
+      "</arg_value>"};
   std::mt19937 random(5);
   int with_calls = 0;
   for (int i = 0; i < 30'000; ++i) {
-    AnswerReading reading = ReadingOf(kAll[random() % 4]);
-    reading.arguments =
-        random() % 2 == 0 ? AnswerReading::Arguments::kPieces : AnswerReading::Arguments::kWhole;
+    AnswerReading reading = ReadingOf(kAll[random() % std::size(kAll)]);
     reading.in_reasoning = random() % 4 == 0;
     if (random() % 4 == 0) reading.reasoning.reset();
     std::string text;
-    for (size_t n = random() % 12; n > 0; --n) text += words[random() % words.size()];
+    for (size_t n = random() % 16; n > 0; --n) text += words[random() % words.size()];
     const Parts expected = Read(reading, {text});
     for (const AnswerPart& part : expected) with_calls += part.kind == PartKind::kCall;
     std::vector<std::string> pieces;
@@ -285,6 +420,9 @@ TEST(AnswerStyle, IsFoundInTheTemplate) {
   const auto tools = [](std::string_view source) { return StyleOfTemplate(source).tools; };
   EXPECT_EQ(tools("{{ '<tool_call>' }}"), ToolFormat::kHermes);
   EXPECT_EQ(tools("{{ '[TOOL_CALLS]' }}"), ToolFormat::kMistral);
+  EXPECT_EQ(tools("{{ '[TOOL_CALLS]' + name + '[ARGS]' }}"), ToolFormat::kMistralArgs);
+  EXPECT_EQ(tools("<tool_call>\n<function=f>\n<parameter=p>"), ToolFormat::kQwenCoder);
+  EXPECT_EQ(tools("<tool_call>{name}\n<arg_key>"), ToolFormat::kGlm);
   EXPECT_EQ(tools("<|start_header_id|>ipython"), ToolFormat::kLlama3);
   EXPECT_EQ(tools("{{ messages }}"), ToolFormat::kJson);
   EXPECT_FALSE(StyleOfTemplate("{{ messages }}").reasoning);

@@ -26,6 +26,12 @@ std::string_view NameOf(ToolFormat format) {
       return "llama3";
     case ToolFormat::kMistral:
       return "mistral";
+    case ToolFormat::kMistralArgs:
+      return "mistral-args";
+    case ToolFormat::kQwenCoder:
+      return "qwen-coder";
+    case ToolFormat::kGlm:
+      return "glm";
     case ToolFormat::kJson:
       break;
   }
@@ -35,10 +41,13 @@ std::string_view NameOf(ToolFormat format) {
 std::string_view CallMarker(ToolFormat format) {
   switch (format) {
     case ToolFormat::kHermes:
+    case ToolFormat::kQwenCoder:
+    case ToolFormat::kGlm:
       return "<tool_call>";
     case ToolFormat::kLlama3:
       return "<|python_tag|>";
     case ToolFormat::kMistral:
+    case ToolFormat::kMistralArgs:
       return "[TOOL_CALLS]";
     case ToolFormat::kJson:
       break;
@@ -46,15 +55,24 @@ std::string_view CallMarker(ToolFormat format) {
   return {};
 }
 
+bool IsTagged(ToolFormat format) {
+  return format == ToolFormat::kMistralArgs || format == ToolFormat::kQwenCoder ||
+         format == ToolFormat::kGlm;
+}
+
+bool EndsWithTag(ToolFormat format) { return CallMarker(format) == "<tool_call>"; }
+
 ReasoningMarkers ThinkMarkers() { return {"<think>", "</think>"}; }
 
 AnswerStyle StyleOfTemplate(std::string_view source) {
   const auto names = [&](std::string_view text) { return source.find(text) != source.npos; };
   AnswerStyle style;
   if (names("<tool_call>")) {
-    style.tools = ToolFormat::kHermes;
+    style.tools = names("<function=") && names("<parameter=") ? ToolFormat::kQwenCoder
+                  : names("<arg_key>")                        ? ToolFormat::kGlm
+                                                              : ToolFormat::kHermes;
   } else if (names("[TOOL_CALLS]")) {
-    style.tools = ToolFormat::kMistral;
+    style.tools = names("[ARGS]") ? ToolFormat::kMistralArgs : ToolFormat::kMistral;
   } else if (names("<|python_tag|>") || (names("ipython") && names("<|start_header_id|>"))) {
     style.tools = ToolFormat::kLlama3;
   }
@@ -70,7 +88,15 @@ std::vector<std::string> MarkersOf(const AnswerStyle& style) {
   std::vector<std::string> markers;
   if (style.reasoning) markers = {style.reasoning->open, style.reasoning->close};
   if (!CallMarker(style.tools).empty()) markers.emplace_back(CallMarker(style.tools));
-  if (style.tools == ToolFormat::kHermes) markers.emplace_back("</tool_call>");
+  if (EndsWithTag(style.tools)) markers.emplace_back("</tool_call>");
+  if (style.tools == ToolFormat::kMistralArgs) {
+    for (const char* marker : {"[CALL_ID]", "[ARGS]"}) markers.emplace_back(marker);
+  }
+  if (style.tools == ToolFormat::kGlm) {
+    for (const char* marker : {"<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"}) {
+      markers.emplace_back(marker);
+    }
+  }
   return markers;
 }
 

@@ -10,13 +10,21 @@
 namespace millrace {
 
 enum class ToolFormat {
-  kHermes,   // <tool_call>{"name", "arguments"}</tool_call>, any number: Hermes, Qwen
-  kLlama3,   // the answer is {"name", "parameters"}, more behind "; "; <|python_tag|> may stand
-             // before
-  kMistral,  // [TOOL_CALLS] [{"name", "arguments"}, ...]
+  kHermes,       // <tool_call>{"name", "arguments"}</tool_call>, any number: Hermes, Qwen
+  kLlama3,       // the answer is {"name", "parameters"}, more behind "; "; <|python_tag|> may stand
+                 // before
+  kMistral,      // [TOOL_CALLS] [{"name", "arguments"}, ...]
+  kMistralArgs,  // [TOOL_CALLS]name[ARGS]{...}, any number; [CALL_ID]... may stand before [ARGS]:
+                 // tokenizers from v11 on
+  kQwenCoder,    // <tool_call><function=name><parameter=key>...</parameter></function></tool_call>
+  kGlm,   // <tool_call>name<arg_key>key</arg_key><arg_value>...</arg_value></tool_call>: 4.5, 4.6
   kJson,  // the answer is {"name", "arguments"} or an array of them: for models not made for tools
 };
-std::string_view NameOf(ToolFormat format);  // "hermes", "llama3", "mistral", "json"
+std::string_view NameOf(ToolFormat format);  // "hermes", "llama3", "mistral", ... "json"
+// Whether calls are written between tags, not as objects with a name (tagged_call.h).
+bool IsTagged(ToolFormat format);
+// Whether a call ends with </tool_call>.
+bool EndsWithTag(ToolFormat format);
 
 struct ReasoningMarkers {
   std::string open, close;

@@ -8,10 +8,12 @@
 #include "constrained_output/regex.h"
 #include "constrained_output/repeat.h"
 #include "constrained_output/schema_compiler.h"
+#include "constrained_output/text_pattern.h"
 
 namespace millrace::constrained_internal {
 
-SchemaCompiler::SchemaCompiler(SchemaDocument& document) : document_(document), chars_(builder_) {
+SchemaCompiler::SchemaCompiler(SchemaDocument& document, const MemberTags* tags)
+    : document_(document), tags_(tags), chars_(builder_) {
   space_ = builder_.NewRule("space");
   const State from = builder_.start(space_), to = builder_.end(space_);
   builder_.Empty(from, to);
@@ -49,9 +51,9 @@ void SchemaCompiler::Separator(State from, State to, std::string_view text) {
   Space(behind, to);
 }
 
-Result<SchemaCompiler::Rule> SchemaCompiler::RuleOf(const Conjunction& schemas) {
+Result<SchemaCompiler::Rule> SchemaCompiler::RuleOf(const Conjunction& schemas, Form form) {
   ASSIGN_OR_RETURN(Conjunction flat, document_.Flatten(schemas));
-  const auto known = rules_.find(flat);
+  const auto known = rules_.find({form, flat});
   if (known != rules_.end()) return known->second;
   if (rules_.size() >= kMaxSchemaRules || !builder_.within_budget()) {
     return Error{fmt::format("The schema is too large: its parts combine to more than {} schemas.",
@@ -59,35 +61,41 @@ Result<SchemaCompiler::Rule> SchemaCompiler::RuleOf(const Conjunction& schemas) 
                  ErrorKind::kUnsupported};
   }
   const Rule rule = builder_.NewRule(flat.empty() ? "#" : document_.PlaceOf(flat[0]));
-  rules_.emplace(flat, rule);
-  waiting_.emplace_back(rule, std::move(flat));
+  rules_.emplace(std::pair(form, flat), rule);
+  waiting_.push_back({rule, std::move(flat), form});
   return rule;
 }
 
 Result<Nfa> SchemaCompiler::Compile() {
-  ASSIGN_OR_RETURN(const Rule root, RuleOf({&document_.root()}));
+  const Form form = tags_ == nullptr ? Form::kJson : Form::kMembers;
+  ASSIGN_OR_RETURN(const Rule root, RuleOf({&document_.root()}, form));
   while (!waiting_.empty()) {
-    const auto [rule, flat] = std::move(waiting_.back());
+    const Waiting next = std::move(waiting_.back());
     waiting_.pop_back();
-    RETURN_IF_ERROR(WriteRule(rule, flat));
+    RETURN_IF_ERROR(WriteRule(next.rule, next.flat, next.form));
   }
   return builder_.Build(root);
 }
 
-Status SchemaCompiler::WriteRule(Rule rule, const Conjunction& flat) {
+Status SchemaCompiler::WriteRule(Rule rule, const Conjunction& flat, Form form) {
   for (const Schema* schema : flat) {
     if (!schema->is_object()) continue;
     for (const char* keyword : {"anyOf", "oneOf"}) {
-      if (schema->contains(keyword)) return WriteAlternatives(rule, flat, schema, keyword);
+      if (schema->contains(keyword)) return WriteAlternatives(rule, flat, schema, keyword, form);
     }
   }
   ASSIGN_OR_RETURN(const SchemaShape shape, SchemaShape::Of(flat, document_));
-  return WriteShape(builder_.start(rule), builder_.end(rule), shape, flat);
+  const State from = builder_.start(rule), to = builder_.end(rule);
+  if (form == Form::kText) return WriteText(from, to, shape, flat);
+  if (form == Form::kJson) return WriteShape(from, to, shape, flat);
+  if (shape.values) return Wrong(flat, "has an 'enum' or 'const' of arguments: use 'properties'");
+  if ((shape.types & kObject) == 0) return Wrong(flat, "must be of type 'object'");
+  return WriteObject(from, to, shape, flat, form);
 }
 
 // One rule per alternative, each together with all the rest.
 Status SchemaCompiler::WriteAlternatives(Rule rule, const Conjunction& flat, const Schema* with,
-                                         const std::string& keyword) {
+                                         const std::string& keyword, Form form) {
   const Schema& alternatives = (*with)[keyword];
   if (!alternatives.is_array() || alternatives.empty()) {
     return Wrong({with}, fmt::format("must have an array of schemas under '{}'", keyword));
@@ -116,7 +124,7 @@ Status SchemaCompiler::WriteAlternatives(Rule rule, const Conjunction& flat, con
         if (schema->contains(followed)) schema = document_.Without(schema, followed);
       }
     }
-    ASSIGN_OR_RETURN(const Rule one, RuleOf(both));
+    ASSIGN_OR_RETURN(const Rule one, RuleOf(both, form));
     builder_.Call(builder_.start(rule), builder_.end(rule), one);
   }
   return {};
@@ -141,7 +149,9 @@ Status SchemaCompiler::WriteShape(State from, State to, const SchemaShape& shape
   }
   if ((shape.types & kString) != 0) RETURN_IF_ERROR(WriteString(from, to, shape, flat));
   if ((shape.types & kArray) != 0) RETURN_IF_ERROR(WriteArray(from, to, shape, flat));
-  if ((shape.types & kObject) != 0) RETURN_IF_ERROR(WriteObject(from, to, shape, flat));
+  if ((shape.types & kObject) != 0) {
+    RETURN_IF_ERROR(WriteObject(from, to, shape, flat, Form::kJson));
+  }
   return {};
 }
 
@@ -244,6 +254,28 @@ Status SchemaCompiler::WriteString(State from, State to, const SchemaShape& shap
   return {};
 }
 
+// A string as it is, up to the tag that ends it.
+Status SchemaCompiler::WriteText(State from, State to, const SchemaShape& shape,
+                                 const Conjunction& flat) {
+  ASSIGN_OR_RETURN(const CharNfa end,
+                   ParseRegex(EscapedForRegex(tags_->end_of_text), RegexMatch::kSearch));
+  if (shape.values) {
+    for (const Schema* value : *shape.values) {
+      ASSIGN_OR_RETURN(const bool allowed, Allows(shape, *value, flat));
+      if (!allowed || !value->is_string()) continue;
+      const auto& text = value->get_ref<const std::string&>();
+      if (!Matches(end, text)) builder_.Literal(from, to, text);
+    }
+    return {};
+  }
+  if ((shape.types & kString) == 0) return {};
+  ASSIGN_OR_RETURN(CharNfa chars, CharsOf(shape, flat));
+  ASSIGN_OR_RETURN(const CharNfa endless, Complement(end));
+  ASSIGN_OR_RETURN(chars, Intersect(chars, endless));
+  chars_.Write(chars, Spelling::kText, from, to);
+  return {};
+}
+
 Status SchemaCompiler::WriteArray(State from, State to, const SchemaShape& shape,
                                   const Conjunction& flat) {
   ASSIGN_OR_RETURN(const Rule item, RuleOf(shape.items));
@@ -294,6 +326,11 @@ Status SchemaCompiler::WriteArray(State from, State to, const SchemaShape& shape
 Result<Nfa> CompileJsonSchema(std::string_view schema) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SchemaDocument> document, SchemaDocument::Parse(schema));
   return SchemaCompiler(*document).Compile();
+}
+
+Result<Nfa> CompileTaggedMembers(std::string_view schema, const MemberTags& tags) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SchemaDocument> document, SchemaDocument::Parse(schema));
+  return SchemaCompiler(*document, &tags).Compile();
 }
 
 }  // namespace millrace::constrained_internal

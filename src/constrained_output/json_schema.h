@@ -29,5 +29,8 @@ inline constexpr size_t kMaxSchemaRules = 5000;
 
 // Every message names the keyword and where in the schema it stands.
 Result<Nfa> CompileJsonSchema(std::string_view schema);
+// The members of an object that the schema allows, between tags (schema_compiler.h).
+struct MemberTags;
+Result<Nfa> CompileTaggedMembers(std::string_view schema, const MemberTags& tags);
 
 }  // namespace millrace::constrained_internal

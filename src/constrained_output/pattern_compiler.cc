@@ -11,6 +11,7 @@
 #include "constrained_output/json_schema.h"
 #include "constrained_output/regex.h"
 #include "constrained_output/repeat.h"
+#include "constrained_output/schema_compiler.h"
 
 namespace millrace {
 
@@ -66,12 +67,14 @@ class PatternCompiler {
     }
   }
 
-  void AddMarker(State from, State to, const std::string& text) {
+  bool IsControl(const std::string& text) const {
     const auto& control = vocabulary_.control_tokens();
-    const bool is_control = std::any_of(control.begin(), control.end(), [&](TokenId id) {
-      return vocabulary_.token(id).bytes == text;
-    });
-    is_control ? builder_.Control(from, to, text) : builder_.Literal(from, to, text);
+    return std::any_of(control.begin(), control.end(),
+                       [&](TokenId id) { return vocabulary_.token(id).bytes == text; });
+  }
+
+  void AddMarker(State from, State to, const std::string& text) {
+    IsControl(text) ? builder_.Control(from, to, text) : builder_.Literal(from, to, text);
   }
 
   Status AddSequence(State from, State to, const TextPattern& sequence) {
@@ -99,17 +102,41 @@ class PatternCompiler {
 
   // Grammars, schemas and expressions become a rule each, however often they stand in the pattern.
   Status AddCompiled(State from, State to, const TextPattern& pattern) {
-    const auto key = std::pair(pattern.kind, pattern.text);
+    auto key = std::pair(pattern.kind, pattern.text);
+    for (const TextPattern& tag : pattern.parts) AddText(tag, key.second);
     const auto known = rules_.find(key);
     if (known != rules_.end()) {
       builder_.Call(from, to, known->second);
       return {};
     }
-    ASSIGN_OR_RETURN(const Nfa nfa, CompileLeaf(pattern));
+    ASSIGN_OR_RETURN(const Nfa nfa, pattern.kind == Kind::kTaggedMembers ? CompileMembers(pattern)
+                                                                         : CompileLeaf(pattern));
     const NfaBuilder::Rule rule = builder_.Embed(nfa);
     rules_.emplace(key, rule);
     builder_.Call(from, to, rule);
     return {};
+  }
+
+  static void AddText(const TextPattern& pattern, std::string& text) {
+    text += '\0' + pattern.text;
+    for (const TextPattern& part : pattern.parts) AddText(part, text);
+  }
+
+  void AddPieces(const TextPattern& tag, std::vector<MemberTags::Piece>& pieces) const {
+    for (const TextPattern& part : tag.parts) AddPieces(part, pieces);
+    if (tag.text.empty()) return;
+    const bool is_control = tag.kind == Kind::kMarker && IsControl(tag.text);
+    pieces.push_back({tag.text, is_control});
+  }
+
+  Result<Nfa> CompileMembers(const TextPattern& pattern) const {
+    MemberTags tags;
+    AddPieces(pattern.parts.at(0), tags.before_key);
+    AddPieces(pattern.parts.at(1), tags.before_value);
+    AddPieces(pattern.parts.at(2), tags.behind_value);
+    tags.end_of_text = pattern.parts.at(3).text;
+    tags.types = ArgumentTypes::Of(pattern.text);
+    return CompileTaggedMembers(pattern.text, tags);
   }
 
   static Result<Nfa> CompileLeaf(const TextPattern& pattern) {

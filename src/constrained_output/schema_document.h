@@ -31,13 +31,13 @@ class SchemaDocument {
   Result<Conjunction> Flatten(const Conjunction& schemas);
   // A copy of `schema` without the keyword, with an address of its own: the same for the same call.
   const Schema* Without(const Schema* schema, const std::string& keyword);
+  // What `from`'s $ref refers to.
+  Result<const Schema*> Resolve(const Schema& reference, const Schema* from) const;
   // Where the schema stands: "#/properties/name".
   std::string PlaceOf(const Schema* schema) const;
 
  private:
   Status Add(const Schema* schema, std::vector<const Schema*>& open, Conjunction& found);
-  Result<const Schema*> Resolve(const Schema& reference, const Schema* from) const;
-
   void NotePlaces(const Schema* within);
 
   struct Place {

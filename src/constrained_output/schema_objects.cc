@@ -54,7 +54,8 @@ CharNfa AllBut(const std::vector<std::string>& names) {
 }  // namespace
 
 Result<std::vector<SchemaCompiler::Member>> SchemaCompiler::NamedMembers(
-    const SchemaShape& shape, const std::vector<CharNfa>& patterns, const CharNfa* allowed) {
+    const SchemaShape& shape, const std::vector<CharNfa>& patterns, const CharNfa* allowed,
+    Form form) {
   std::vector<Member> named;
   const auto add = [&](const std::string& name, Conjunction schemas, bool required) -> Status {
     for (size_t i = 0; i < patterns.size(); ++i) {
@@ -64,7 +65,8 @@ Result<std::vector<SchemaCompiler::Member>> SchemaCompiler::NamedMembers(
     }
     static const Schema kNothing = false;
     if (allowed != nullptr && !Matches(*allowed, name)) schemas = {&kNothing};
-    ASSIGN_OR_RETURN(const Rule value, RuleOf(schemas));
+    const bool is_text = form == Form::kMembers && tags_->types.IsText(name);
+    ASSIGN_OR_RETURN(const Rule value, RuleOf(schemas, is_text ? Form::kText : Form::kJson));
     named.push_back({.name = name, .keys = {}, .value = value, .required = required});
     return {};
   };
@@ -112,8 +114,26 @@ Result<std::vector<SchemaCompiler::Member>> SchemaCompiler::OtherMembers(
   return others;
 }
 
-void SchemaCompiler::WriteMember(State from, State to, const Member& member) {
+void SchemaCompiler::WriteMember(State from, State to, const Member& member, Form form) {
+  const auto tag = [&](State before, State behind, const std::vector<MemberTags::Piece>& pieces) {
+    for (const MemberTags::Piece& piece : pieces) {
+      const State next = builder_.NewState();
+      piece.is_control ? builder_.Control(before, next, piece.text)
+                       : builder_.Literal(before, next, piece.text);
+      before = next;
+    }
+    builder_.Empty(before, behind);
+  };
   const State named = builder_.NewState(), value = builder_.NewState();
+  if (form == Form::kMembers) {
+    const State key = builder_.NewState(), end = builder_.NewState();
+    tag(from, key, tags_->before_key);
+    member.name ? builder_.Literal(key, named, *member.name)
+                : chars_.Write(member.keys, Spelling::kText, key, named);
+    tag(named, value, tags_->before_value);
+    builder_.Call(value, end, member.value);
+    return tag(end, to, tags_->behind_value);
+  }
   if (member.name) {
     WriteValue(from, named, Schema(*member.name));
   } else {
@@ -129,7 +149,8 @@ void SchemaCompiler::WriteMember(State from, State to, const Member& member) {
 // A place is how many of the named members were passed, how many members were written (up to what
 // the bounds ask for), and whether that is any, so that a comma is due.
 void SchemaCompiler::WriteMembers(State open, State close, const std::vector<Member>& named,
-                                  const std::vector<Member>& others, const SchemaShape& shape) {
+                                  const std::vector<Member>& others, const SchemaShape& shape,
+                                  Form form) {
   const int64_t counted = shape.max_properties.value_or(std::max<int64_t>(shape.min_properties, 1));
   std::map<std::pair<size_t, int64_t>, State> places;
   const auto place = [&](size_t passed, int64_t count) {
@@ -143,7 +164,7 @@ void SchemaCompiler::WriteMembers(State open, State close, const std::vector<Mem
     State& state = written.emplace(std::pair(number, behind), -1).first->second;
     if (state < 0) {
       state = builder_.NewState();
-      WriteMember(state, behind, member);
+      WriteMember(state, behind, member, form);
     }
     builder_.Empty(key, state);
   };
@@ -157,7 +178,7 @@ void SchemaCompiler::WriteMembers(State open, State close, const std::vector<Mem
     for (int64_t count = 0; count <= counted && builder_.within_budget(); ++count) {
       const State at = place(passed, count);
       State key = at;
-      if (count > 0) {
+      if (count > 0 && form == Form::kJson) {
         key = builder_.NewState();
         builder_.Call(at, key, comma);
       }
@@ -173,13 +194,14 @@ void SchemaCompiler::WriteMembers(State open, State close, const std::vector<Mem
         write(key, passed + i, others[i], place(passed, next));
       }
       if (count < shape.min_properties) continue;
-      (count == 0) ? builder_.Empty(at, close) : Space(at, close);
+      const bool is_bare = count == 0 || form == Form::kMembers;
+      is_bare ? builder_.Empty(at, close) : Space(at, close);
     }
   }
 }
 
 Status SchemaCompiler::WriteObject(State from, State to, const SchemaShape& shape,
-                                   const Conjunction& flat) {
+                                   const Conjunction& flat, Form form) {
   if (std::max(shape.min_properties, shape.max_properties.value_or(0)) > kMostCounted) {
     return Wrong(flat, fmt::format("has a 'minProperties' or 'maxProperties' above {}, which is "
                                    "not supported",
@@ -202,8 +224,22 @@ Status SchemaCompiler::WriteObject(State from, State to, const SchemaShape& shap
     if (names.values) return Wrong(flat, "has an 'enum' under 'propertyNames': use 'properties'");
     ASSIGN_OR_RETURN(allowed, CharsOf(names, of_names));
   }
+  std::optional<CharNfa> spelled;  // keys that can stand between tags
+  if (form == Form::kMembers) {
+    ASSIGN_OR_RETURN(spelled, ParseRegex(R"([^<>\s]([^<>\r\n]*[^<>\s])?)", RegexMatch::kWhole));
+    for (const auto& [name, schemas] : shape.properties) {
+      if (Matches(*spelled, name)) continue;
+      return Wrong(flat, fmt::format("has a property '{}', whose name cannot be written in this "
+                                     "model's tool calls",
+                                     name.substr(0, 60)));
+    }
+    if (allowed) {
+      ASSIGN_OR_RETURN(spelled, Intersect(*allowed, *spelled));
+    }
+    allowed = std::move(spelled);
+  }
   const CharNfa* limit = allowed ? &*allowed : nullptr;
-  ASSIGN_OR_RETURN(const std::vector<Member> named, NamedMembers(shape, patterns, limit));
+  ASSIGN_OR_RETURN(const std::vector<Member> named, NamedMembers(shape, patterns, limit, form));
   ASSIGN_OR_RETURN(const std::vector<Member> others, OtherMembers(shape, patterns, limit));
   if (shape.min_properties > std::max<int64_t>(1, static_cast<int64_t>(named.size())) &&
       !others.empty()) {
@@ -211,10 +247,16 @@ Status SchemaCompiler::WriteObject(State from, State to, const SchemaShape& shap
                  "has a 'minProperties' that only properties without a name of their own "
                  "could reach, which is not supported");
   }
+  if (form == Form::kMembers) {
+    const State end = builder_.NewState();
+    WriteMembers(from, end, named, others, shape, form);
+    builder_.Empty(end, to);
+    return {};
+  }
   const State open = builder_.NewState(), first = builder_.NewState(), close = builder_.NewState();
   builder_.Literal(from, open, "{");
   Space(open, first);
-  WriteMembers(first, close, named, others, shape);
+  WriteMembers(first, close, named, others, shape, form);
   builder_.Literal(close, to, "}");
   return {};
 }

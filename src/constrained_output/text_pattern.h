@@ -17,12 +17,17 @@ struct TextPattern {
     kLiteral,     // `text`
     kMarker,      // the control token of that text, where the vocabulary has one; else as kLiteral
     kJsonSchema,  // JSON that the schema allows (json_schema.h)
-    kGbnf,        // gbnf.h
-    kRegex,       // matches from end to end (regex.h)
-    kNoMatch,     // any text in which the regular expression matches nowhere
-    kSequence,    // of `parts`; of none: the empty text
-    kChoice,      // one of `parts`
-    kRepeat,      // of parts[0], `least` to `most` times
+    // The members of an object that the schema `text` allows, each as parts[0] key parts[1] value
+    // parts[2]; these are literals, markers or sequences of them. Values that are strings whatever
+    // happens (argument_types.h) stand there as they are, without the text parts[3] in them; all
+    // others as JSON.
+    kTaggedMembers,
+    kGbnf,      // gbnf.h
+    kRegex,     // matches from end to end (regex.h)
+    kNoMatch,   // any text in which the regular expression matches nowhere
+    kSequence,  // of `parts`; of none: the empty text
+    kChoice,    // one of `parts`
+    kRepeat,    // of parts[0], `least` to `most` times
   };
   Kind kind = Kind::kSequence;
   std::string text = {};

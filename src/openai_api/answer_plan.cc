@@ -1,7 +1,9 @@
 #include "openai_api/answer_plan.h"
 
+#include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace millrace {
 namespace {
@@ -25,6 +27,14 @@ BlockState StateOf(const ReasoningMarkers& markers, std::string_view prompt,
   const size_t begun = prefill.rfind(markers.open), over = prefill.rfind(markers.close);
   const bool is_open = begun != prefill.npos && (over == prefill.npos || over < begun);
   return is_open || (open && over == prefill.npos) ? BlockState::kWithin : BlockState::kBehind;
+}
+
+std::shared_ptr<const FunctionTypes> TypesOf(const std::vector<ToolFunction>& functions) {
+  auto types = std::make_shared<FunctionTypes>();
+  for (const ToolFunction& function : functions) {
+    types->emplace(function.name, ArgumentTypes::Of(ArgumentsSchema(function)));
+  }
+  return types;
 }
 
 }  // namespace
@@ -59,8 +69,7 @@ AnswerPlan PlanAnswer(const AnswerStyle& style, const ChatRequest& chat, std::st
     plan.reading.functions.push_back(requested.function.name);
   }
   plan.reading.format = style.tools;
-  plan.reading.arguments =
-      chat.options.stream ? AnswerReading::Arguments::kPieces : AnswerReading::Arguments::kWhole;
+  if (IsTagged(style.tools)) plan.reading.types = TypesOf(rules.functions);
   std::optional<ReasoningMarkers> markers = style.reasoning;
   if (chat.reasoning == ReasoningFormat::kThink) markers = ThinkMarkers();
   if (chat.reasoning == ReasoningFormat::kNone) markers.reset();
@@ -86,9 +95,8 @@ AnswerPlan PlanAnswer(const AnswerStyle& style, const ChatRequest& chat, std::st
   if (plan.constraint.param.empty()) plan.constraint.param = "tools";
   if (asked.kind != Kind::kNone) plan.constraint.parts.emplace_back(asked.param, *rules.content);
   for (const RequestedFunction& requested : chat.tools.functions) {
-    plan.constraint.parts.emplace_back(
-        requested.param,
-        TextPattern::Of(TextPattern::Kind::kJsonSchema, ArgumentsSchema(requested.function)));
+    plan.constraint.parts.emplace_back(requested.param,
+                                       ArgumentsPattern(style.tools, requested.function));
   }
   return plan;
 }

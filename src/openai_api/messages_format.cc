@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "openai_api/partial_object.h"
 #include "openai_api/response_json.h"
 #include "openai_api/translated_chat.h"
 #include "openai_api/translation.h"
@@ -55,8 +56,7 @@ class MessagesFormat : public AnswerFormat {
     }
     for (const ToolCallText& call : choice.calls) {
       Json block = ToolUse(call);
-      block["input"] = Json::parse(call.arguments, nullptr, false);
-      if (!block["input"].is_object()) block["input"] = Json::object();
+      block["input"] = PartialObject(call.arguments);  // max_tokens may have cut it
       content.push_back(std::move(block));
     }
     SetStop(choice, message);

@@ -83,13 +83,12 @@ void ParseToolArguments(Json& messages) {
   }
 }
 
-// Templates whose models are asked for calls in a form that answer_parts does not read: GLM's and
-// Qwen Coder's tags, gpt-oss's channels. They get their tools in words instead.
-bool HasForeignToolFormat(std::string_view source) {
-  for (const char* sign : {"<arg_key>", "<function=", "<|channel|>"}) {
-    if (source.find(sign) != std::string_view::npos) return true;
-  }
-  return false;
+// Templates whose models are asked for calls in a form that answer_parts does not read: gpt-oss's
+// channels, functions in tags whose arguments are none. They get their tools in words instead.
+bool HasForeignToolFormat(std::string_view source, ToolFormat format) {
+  const auto names = [&](std::string_view text) { return source.find(text) != source.npos; };
+  return names("<|channel|>") || (names("<function=") && format != ToolFormat::kQwenCoder) ||
+         (names("<arg_key>") && format != ToolFormat::kGlm);
 }
 
 }  // namespace
@@ -155,7 +154,7 @@ AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenize
   Json chat;
   chat["messages"] = Json::array({user});
   chat["tools"] = Json::array({tool});
-  style.shows_tools = !HasForeignToolFormat(source) && shows_probe(chat);
+  style.shows_tools = !HasForeignToolFormat(source, style.tools) && shows_probe(chat);
   if (!style.shows_tools) style.tools = ToolFormat::kJson;  // as tool_prompt.h asks for it
   chat.erase("tools");
   chat["messages"] = Json::array({{{"role", "system"}, {"content", probe}}, user});

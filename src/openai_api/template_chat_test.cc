@@ -93,7 +93,7 @@ TEST_F(TemplateChat, StylesOfRealTemplates) {
       {"google-gemma-2-2b-it", ToolFormat::kJson, false, false, false},
       {"microsoft-Phi-3.5-mini-instruct", ToolFormat::kJson, false, true, false},
       {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", ToolFormat::kJson, false, true, true},
-      {"GLM-4.6", ToolFormat::kJson, false, true, true},
+      {"GLM-4.6", ToolFormat::kGlm, true, true, true},
   };
   for (const Known& one : known) {
     std::ifstream file(folder / (std::string(one.file) + ".json"));

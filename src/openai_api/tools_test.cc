@@ -4,6 +4,7 @@
 
 #include "openai_api/answer_plan.h"
 #include "openai_api/parsing_test_util.h"
+#include "openai_api/partial_object.h"
 #include "openai_api/response.h"
 #include "openai_api/tool_prompt.h"
 
@@ -147,13 +148,11 @@ TEST(Tools, ThePlanOfAnAnswer) {
   AnswerPlan plan = PlanAnswer(Hermes(), Chat(body), "<|im_start|>assistant\n");
   EXPECT_EQ(plan.constraint.kind, Kind::kNone);
   EXPECT_EQ(plan.reading.functions, std::vector<std::string>{"f"});
-  EXPECT_EQ(plan.reading.arguments, AnswerReading::Arguments::kWhole);
   EXPECT_EQ(plan.reading.reasoning, ThinkMarkers());
   EXPECT_FALSE(plan.reading.in_reasoning);
   body["stream"] = true;
   body["tool_choice"] = "required";
   plan = PlanAnswer(Hermes(), Chat(body), "");
-  EXPECT_EQ(plan.reading.arguments, AnswerReading::Arguments::kPieces);
   EXPECT_EQ(plan.constraint.kind, Kind::kPattern);
   EXPECT_EQ(plan.constraint.param, "tools");
   ASSERT_EQ(plan.constraint.parts.size(), 1u);
@@ -188,6 +187,33 @@ TEST(Tools, AFormatAndReasoningGoTogether) {
   json left = object;
   left["reasoning_format"] = "none";
   EXPECT_EQ(kind(left, "x", Hermes()), Kind::kJsonObject);
+}
+
+TEST(Tools, WhatIsWholeOfArgumentsThatWereCut) {
+  using openai_internal::PartialObject;
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"a": 1})", R"({"a": 1})"},
+      {"", "{}"},
+      {"{", "{}"},
+      {R"({"ci)", "{}"},
+      {R"({"city")", "{}"},
+      {R"({"city": )", "{}"},
+      {R"({"city": "Os)", R"({"city": "Os"})"},
+      {R"({"city": "a\)", R"({"city": "a"})"},
+      {R"({"city": "a\u00)", R"({"city": "a"})"},
+      {R"({"city": "Oslo", "days": 1)", R"({"city": "Oslo"})"},
+      {R"({"days": 12, "ci)", R"({"days": 12})"},
+      {R"({"days": 12,)", R"({"days": 12})"},
+      {R"({"on": tru)", "{}"},
+      {R"({"on": true, )", R"({"on": true})"},
+      {R"({"l": [1, {"b": "x", "c": 2)", R"({"l": [1, {"b": "x"}]})"},
+      {R"({"l": [1, 2)", R"({"l": [1]})"},
+      {R"({"a": oops})", "{}"},
+      {"no object", "{}"},
+      {R"(["a"])", "{}"}};
+  for (const auto& [text, expected] : cases) {
+    EXPECT_EQ(PartialObject(text), json::parse(expected)) << text;
+  }
 }
 
 TEST(Tools, CallsInAnswers) {

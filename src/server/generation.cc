@@ -218,7 +218,7 @@ void Generation::Deliver(Choice& choice, ChoiceText delta) {
 // Templates of Mistral's take ids of nine letters and digits only.
 std::string Generation::MakeCallId(ToolFormat format) const {
   uint64_t number = context_->shared().config.random();
-  if (format != ToolFormat::kMistral)
+  if (format != ToolFormat::kMistral && format != ToolFormat::kMistralArgs)
     return fmt::format("{}{:016x}", format_->CallIdPrefix(), number);
   std::string id;
   for (int i = 0; i < 9; ++i, number /= 36)

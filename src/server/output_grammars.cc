@@ -32,7 +32,8 @@ ApiError ErrorOfConstraint(const OutputConstraint& constraint, const Error& whol
     if (alone.ok()) continue;
     error = ToApiError(alone.error());
     error.param = param;
-    is_schema = part.kind == TextPattern::Kind::kJsonSchema;
+    is_schema = part.kind == TextPattern::Kind::kJsonSchema ||
+                part.kind == TextPattern::Kind::kTaggedMembers;
     break;
   }
   error.code = is_schema ? "invalid_json_schema" : "invalid_grammar";

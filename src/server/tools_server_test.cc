@@ -83,9 +83,12 @@ class ToolsServerTest : public ServerTest {
 
 json Named(const char* name) { return {{"type", "function"}, {"function", {{"name", name}}}}; }
 
+constexpr ToolFormat kFormats[] = {
+    ToolFormat::kHermes,    ToolFormat::kLlama3, ToolFormat::kMistral, ToolFormat::kMistralArgs,
+    ToolFormat::kQwenCoder, ToolFormat::kGlm,    ToolFormat::kJson};
+
 TEST_F(ToolsServerTest, ANamedFunctionIsCalledInEveryFormat) {
-  for (const ToolFormat format :
-       {ToolFormat::kHermes, ToolFormat::kLlama3, ToolFormat::kMistral, ToolFormat::kJson}) {
+  for (const ToolFormat format : kFormats) {
     TearDown();
     answer_style_.tools = format;
     StartServer();
@@ -100,7 +103,8 @@ TEST_F(ToolsServerTest, ANamedFunctionIsCalledInEveryFormat) {
       EXPECT_EQ(call["type"], "function");
       EXPECT_EQ(call["function"]["name"], "weather");
       const std::string id = call["id"];
-      EXPECT_EQ(id.size(), format == ToolFormat::kMistral ? 9u : 21u);
+      const bool mistral = format == ToolFormat::kMistral || format == ToolFormat::kMistralArgs;
+      EXPECT_EQ(id.size(), mistral ? 9u : 21u);
       const json arguments = json::parse(call["function"]["arguments"].get<std::string>());
       EXPECT_TRUE(arguments["city"].is_string());
       EXPECT_GE(arguments["days"], 1);
@@ -116,6 +120,53 @@ TEST_F(ToolsServerTest, ANamedFunctionIsCalledInEveryFormat) {
       EXPECT_GT(chunks, 3u);
     }
   }
+}
+
+// max_tokens ends the answer in the middle of a call: what there is of it, whole as streamed, as
+// OpenAI's API does it.
+TEST_F(ToolsServerTest, ACallThatIsCutIsTheSameWholeAndStreamed) {
+  for (const ToolFormat format : kFormats) {
+    TearDown();
+    answer_style_.tools = format;
+    StartServer();
+    int cut = 0;
+    for (int tokens = 6; tokens <= 80; tokens += 6) {
+      json request = Asking({{"tool_choice", Named("weather")}, {"seed", tokens}}, tokens);
+      const json choice = Choice(request);
+      json streamed = Streamed(request);
+      EXPECT_EQ(streamed["finish_reason"], choice["finish_reason"]);
+      const json calls = choice["message"].value("tool_calls", json::array());
+      const json told = streamed.value("tool_calls", json::array());
+      ASSERT_EQ(calls.size(), told.size()) << choice << streamed;
+      const json content = choice["message"]["content"];
+      if (calls.empty()) {
+        EXPECT_EQ(content, streamed["content"].is_null() ? json("") : streamed["content"]);
+        continue;
+      }
+      EXPECT_TRUE(content.is_null()) << choice;
+      EXPECT_EQ(calls[0]["function"], told[0]["function"]);
+      if (choice["finish_reason"] != "length") continue;
+      ++cut;
+      const std::string arguments = calls[0]["function"]["arguments"];
+      EXPECT_TRUE(arguments.starts_with('{')) << arguments;
+    }
+    EXPECT_GT(cut, 0) << NameOf(format);
+  }
+  json ask = {{"max_tokens", 70}, {"seed", 4}, {"messages", json::array({Message("user", "hi")})}};
+  ask["tools"] =
+      json::array({{{"name", "weather"}, {"input_schema", Weather()["function"]["parameters"]}}});
+  ask["tool_choice"] = {{"type", "tool"}, {"name", "weather"}};
+  int blocks = 0;
+  for (int tokens = 10; tokens < 70; tokens += 5) {
+    ask["max_tokens"] = tokens;
+    const json whole = json::parse(Post("/v1/messages", ask).body);
+    for (const json& block : whole["content"]) {
+      if (block["type"] != "tool_use" || whole["stop_reason"] != "max_tokens") continue;
+      ++blocks;
+      EXPECT_TRUE(block["input"].is_object());
+    }
+  }
+  EXPECT_GT(blocks, 0);
 }
 
 TEST_F(ToolsServerTest, RequiredCallsSomethingAndNoneNothing) {
