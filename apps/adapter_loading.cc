@@ -38,6 +38,21 @@ bool IsAdapter(const GgufFile& file) {
   return type.ok() && type->value_or("") == "adapter";
 }
 
+Result<uint64_t> AdapterBytes(const std::vector<std::string>& arguments) {
+  uint64_t bytes = 0;
+  for (const std::string& argument : arguments) {
+    ASSIGN_OR_RETURN(const AdapterArgument adapter, ParseAdapterArgument(argument));
+    ASSIGN_OR_RETURN(const MappedGguf mapped, MappedGguf::Open(adapter.file));
+    for (const GgufTensor& tensor : mapped.file().tensors()) {
+      const bool is_float =
+          tensor.type == DType::kF32 || tensor.type == DType::kF16 || tensor.type == DType::kBF16;
+      // Other types are turned into F32.
+      bytes += is_float ? tensor.data.size() : 4 * static_cast<uint64_t>(tensor.elements());
+    }
+  }
+  return bytes;
+}
+
 Status AddAdapters(const std::vector<std::string>& arguments, Transformer& model) {
   for (const std::string& argument : arguments) {
     ASSIGN_OR_RETURN(const AdapterArgument adapter, ParseAdapterArgument(argument));

@@ -192,6 +192,13 @@ Status Doctor(const ModelFlags& flags, bool json) {
   out["model"] = loaded.id;
   out["model_architecture"] = loaded.info.architecture;
   out["weight_bytes"] = loaded.info.weight_bytes;
+  int64_t adapter_bytes = 0;  // what fits, below, is what they leave
+  for (const AdapterInfo& adapter : loaded.info.adapters) {
+    adapter_bytes += adapter.bytes;
+    out["adapters"].push_back(
+        {{"name", adapter.name}, {"rank", adapter.rank}, {"bytes", adapter.bytes}});
+  }
+  if (adapter_bytes > 0) out["adapter_bytes"] = adapter_bytes;
   out["weights"] = loaded.storage == WeightStorage::kPacked
                        ? "packed for the kernels, in memory of their own"
                        : "in the file's pages, packed at every use: slow, little memory";
@@ -226,6 +233,7 @@ void AddDoctorVerb(CommandLine& line) {
   Verb verb =
       line.AddVerb("doctor", "Explain what this machine offers, what fits, and test the kernels");
   AddModelFlags(verb, *flags);
+  AddAdapterFlag(verb, *flags);
   verb.Switch("--json", *json, "as JSON");
   verb.OnParsed([flags, json] { return Doctor(*flags, *json); });
 }

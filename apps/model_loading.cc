@@ -39,20 +39,22 @@ uint64_t LeastKvBytes(const TransformerConfig& config, KvType type, int32_t posi
          static_cast<uint64_t>(BlocksFor(positions));
 }
 
-// --weights auto: in place, and a line that says so, where packed weights would not find room.
-WeightStorage StorageFor(const GgufFile& file, uint64_t kv_bytes) {
-  uint64_t weight_bytes = 0;
+// --weights auto: in place, and a line that says so, where packed weights would not find room
+// beside the adapters, which lie in memory in any case.
+WeightStorage StorageFor(const GgufFile& file, uint64_t kv_bytes, uint64_t adapter_bytes) {
+  uint64_t weight_bytes = adapter_bytes;
   for (const GgufTensor& tensor : file.tensors()) weight_bytes += tensor.data.size();
   const uint64_t available = AvailableMemory();
   const WeightStorage storage = ChooseStorage(weight_bytes, kv_bytes, available);
   if (storage == WeightStorage::kMapped) {
-    std::fprintf(stderr,
-                 "memory is short: %llu MiB of weights and %llu MiB for one sequence, %llu MiB "
-                 "available; using the weights in the file's pages, which is slow (--weights "
-                 "packed insists)\n",
-                 static_cast<unsigned long long>(weight_bytes >> 20),
-                 static_cast<unsigned long long>(kv_bytes >> 20),
-                 static_cast<unsigned long long>(available >> 20));
+    std::fprintf(
+        stderr,
+        "memory is short: %llu MiB of weights and adapters and %llu MiB for one sequence, "
+        "%llu MiB available; using the weights in the file's pages, which is slow (--weights "
+        "packed insists)\n",
+        static_cast<unsigned long long>(weight_bytes >> 20),
+        static_cast<unsigned long long>(kv_bytes >> 20),
+        static_cast<unsigned long long>(available >> 20));
   }
   return storage;
 }
@@ -61,7 +63,8 @@ Result<WeightOptions> WeightsOf(const ModelFlags& flags, std::shared_ptr<const M
                                 uint64_t kv_bytes) {
   WeightOptions options;
   if (flags.weights == "auto") {
-    options.storage = StorageFor(mapped->file(), kv_bytes);
+    ASSIGN_OR_RETURN(const uint64_t adapter_bytes, AdapterBytes(flags.adapters));
+    options.storage = StorageFor(mapped->file(), kv_bytes, adapter_bytes);
   } else if (flags.weights == "mapped") {
     options.storage = WeightStorage::kMapped;
   } else if (flags.weights != "packed") {

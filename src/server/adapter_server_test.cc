@@ -1,6 +1,8 @@
 // Adapters over HTTP: models by their names, several at once, apart in the prefix cache.
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <thread>
 
 #include "server/server_test_util.h"
 
@@ -78,6 +80,41 @@ TEST_F(AdapterServerTest, TheModelChoosesTheAdapter) {
     streamed += chunk["choices"][0]["delta"].value("content", "");
   }
   EXPECT_EQ(streamed, alice);
+}
+
+// What /metrics counts by adapter is what the answers' usage says; only names that the server was
+// started with are labels.
+TEST_F(AdapterServerTest, MetricsCountByAdapter) {
+  StartServer();
+  std::map<std::string, int> prompt, generated, requests;
+  for (const char* model : {"alice", "org/fake:alice", "org/fake", "gpt-4o-mini:bob"}) {
+    const json answer = Answer(kChatPath, ChatOf(model, {{"n", 2}}));
+    const std::string name = answer["model"];
+    prompt[name] += answer["usage"]["prompt_tokens"].get<int>();
+    generated[name] += answer["usage"]["completion_tokens"].get<int>();
+    ++requests[name];
+  }
+  Post(kChatPath, ChatOf("carol"));
+  // The last log line may come a moment after its answer.
+  std::string text;
+  const auto value = [&](const std::string& name) {
+    const size_t at = text.find("\n" + name + " ");
+    return at == text.npos ? -1 : std::stoi(text.substr(at + name.size() + 2));
+  };
+  for (int i = 0; i < 200; ++i) {
+    text = TestClient(port()).Get("/metrics").body;
+    if (value("millrace:adapter_requests_total{adapter=\"bob\"}") == requests["bob"]) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  for (const std::string adapter : {"alice", "bob"}) {
+    const std::string label = "{adapter=\"" + adapter + "\"}";
+    EXPECT_EQ(value("millrace:adapter_requests_total" + label), requests[adapter]);
+    EXPECT_EQ(value("millrace:adapter_prompt_tokens_total" + label), prompt[adapter]);
+    EXPECT_EQ(value("millrace:adapter_generation_tokens_total" + label), generated[adapter]);
+  }
+  EXPECT_EQ(value("millrace:generation_tokens_total"),
+            generated["alice"] + generated["bob"] + generated["org/fake"]);
+  EXPECT_EQ(text.find("carol"), text.npos);
 }
 
 TEST_F(AdapterServerTest, UnknownNamesAreRefusedAsBefore) {

@@ -258,8 +258,8 @@ void Generation::Observe(Choice& choice, int64_t new_tokens) {
   Metrics& metrics = context_->metrics();
   const TimePoint now = context_->shared().clock.Now();
   PromptCount& prompt = prompts_[PromptOf(choice)];
-  if (!std::exchange(prompt.computed, true)) metrics.PromptComputed(prompt.tokens);
-  metrics.TokensGenerated(new_tokens);
+  if (!std::exchange(prompt.computed, true)) metrics.PromptComputed(prompt.tokens, adapter_);
+  metrics.TokensGenerated(new_tokens, adapter_);
   if (choice.last_tokens) {
     metrics.NextTokens(now - *choice.last_tokens);
   } else {

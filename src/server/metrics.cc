@@ -148,7 +148,8 @@ void AddVllmNames(std::vector<MetricFamily>& families, const std::string& model)
 
 }  // namespace
 
-Metrics::Metrics(std::string model, MetricNames names, bool quantiles)
+Metrics::Metrics(std::string model, MetricNames names, bool quantiles,
+                 const std::vector<std::string>& adapters)
     : model_(std::move(model)),
       names_(names),
       last_first_tokens_(quantiles ? kKeptLatencies : 0),
@@ -185,6 +186,17 @@ Metrics::Metrics(std::string model, MetricNames names, bool quantiles)
        {&AddCounter("rerank_documents_total", "Documents that /v1/rerank has ranked."),
         &AddCounter("rerank_tokens_total", "Their tokens, with the query's for each."),
         &AddHistogram("rerank_request_seconds", "From their request's arrival to its answer.")}}};
+  for (const std::string& name : adapters) {
+    const prometheus::Labels labels = {{"adapter", name}};
+    adapters_.push_back(
+        {name,
+         &AddCounter("adapter_requests_total", "HTTP requests for an adapter, by its name.",
+                     labels),
+         &AddCounter("adapter_prompt_tokens_total",
+                     "Of prompt_tokens_total, those of sequences under the adapter.", labels),
+         &AddCounter("adapter_generation_tokens_total",
+                     "Of generation_tokens_total, those of sequences under the adapter.", labels)});
+  }
   for (const Ending e : {Ending::kStop, Ending::kLength, Ending::kAbort, Ending::kError}) {
     endings_[e] = &AddCounter("request_success_total",
                               "Sequences that ended; abort: the client left or the server stopped.",
@@ -212,6 +224,18 @@ prometheus::Histogram& Metrics::AddHistogram(const char* name, const char* help)
       .Help(help)
       .Register(registry_)
       .Add({}, prometheus::Histogram::BucketBoundaries(std::begin(kBounds), std::end(kBounds)));
+}
+
+void Metrics::PromptComputed(int64_t tokens, std::optional<AdapterId> adapter) {
+  const auto count = static_cast<double>(tokens);
+  prompt_tokens_->Increment(count);
+  if (adapter) adapters_.at(static_cast<size_t>(adapter->value)).prompt_tokens->Increment(count);
+}
+
+void Metrics::TokensGenerated(int64_t tokens, std::optional<AdapterId> adapter) {
+  const auto count = static_cast<double>(tokens);
+  generated_tokens_->Increment(count);
+  if (adapter) adapters_.at(static_cast<size_t>(adapter->value)).generated_tokens->Increment(count);
 }
 
 void Metrics::FirstToken(Duration since_arrival) {
@@ -250,7 +274,12 @@ void Metrics::SideModelAnswered(SideUse use, int64_t texts, int64_t tokens,
   counts.latency->Observe(Seconds(since_arrival));
 }
 
-void Metrics::RequestLogged(EndState end) { logged_.at(end)->Increment(); }
+void Metrics::RequestLogged(EndState end, std::string_view adapter) {
+  logged_.at(end)->Increment();
+  for (const AdapterCounts& counts : adapters_) {
+    if (counts.name == adapter) counts.requests->Increment();
+  }
+}
 
 LoadFigures Metrics::Load(const EngineStats& stats) const {
   LoadFigures load;

@@ -3,7 +3,8 @@
 // Each is counted once, under Millrace's own name ("millrace:..."); vLLM's names ("vllm:...") are
 // copies made while the text is. Invariant: prompt and generated tokens and the reasons of
 // request_success_total add up to what the `usage` of the answers says; a request of n choices is n
-// sequences, but its prompt counts once. From any thread.
+// sequences, but its prompt counts once. What counts by adapter has one label for each adapter that
+// the server was started with, so their number is known. From any thread.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -11,8 +12,10 @@
 #include <prometheus/registry.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/engine.h"
 #include "openai_api/feed_json.h"
@@ -25,13 +28,15 @@ class Metrics {
  public:
   // `model`: the label model_name of vLLM's names.
   // `quantiles`: whether the last latencies are kept for Load.
-  Metrics(std::string model, MetricNames names, bool quantiles = false);
+  // `adapters`: their names, in the order of their ids.
+  Metrics(std::string model, MetricNames names, bool quantiles = false,
+          const std::vector<std::string>& adapters = {});
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // Of a sequence, as it goes.
-  void PromptComputed(int64_t tokens) { prompt_tokens_->Increment(static_cast<double>(tokens)); }
-  void TokensGenerated(int64_t count) { generated_tokens_->Increment(static_cast<double>(count)); }
+  // Of a sequence, as it goes; counted for its adapter too, if it has one.
+  void PromptComputed(int64_t tokens, std::optional<AdapterId> adapter);
+  void TokensGenerated(int64_t count, std::optional<AdapterId> adapter);
   void FirstToken(Duration since_arrival);
   void NextTokens(Duration since_last);
   // Its end. The times of those that came to an end of their own are observed.
@@ -42,8 +47,8 @@ class Metrics {
   // Of a request to a model beside the one that generates, when it is answered.
   enum class SideUse { kEmbedding, kRerank };
   void SideModelAnswered(SideUse use, int64_t texts, int64_t tokens, Duration since_arrival);
-  // Of an HTTP request: its one log line.
-  void RequestLogged(EndState end);
+  // Of an HTTP request: its one log line. `adapter`: the name of that which it was for, or empty.
+  void RequestLogged(EndState end, std::string_view adapter);
 
   std::string Text(const EngineStats& stats) const;
   // The same counts, for the dashboard.
@@ -64,6 +69,13 @@ class Metrics {
   prometheus::Counter* passages_dropped_;
   prometheus::Counter* passage_tokens_;
   prometheus::Counter* passage_tokens_dropped_;
+  struct AdapterCounts {
+    std::string name;
+    prometheus::Counter* requests;
+    prometheus::Counter* prompt_tokens;
+    prometheus::Counter* generated_tokens;
+  };
+  std::vector<AdapterCounts> adapters_;  // by id
   std::map<Ending, prometheus::Counter*> endings_;
   std::map<EndState, prometheus::Counter*> logged_;
   struct SideCounts {

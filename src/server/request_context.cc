@@ -155,7 +155,7 @@ void RequestContext::Log(int status, EndState end,
   record.end = end;
   record.total_ms = Milliseconds(SinceArrival());
   record.generation = std::move(generation);
-  shared_->metrics.RequestLogged(end);
+  shared_->metrics.RequestLogged(end, record.generation ? record.generation->adapter : "");
   if (record.generation && end == EndState::kCompleted)
     shared_->insights.Add(shared_->clock.Now(), record.generation->usage, ServedOf(record));
   if (record.generation && shared_->recent.enabled()) {

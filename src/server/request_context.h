@@ -27,11 +27,18 @@
 
 namespace millrace::server_internal {
 
+// By their ids.
+inline std::vector<std::string> AdapterNames(const ServedModel& model) {
+  std::vector<std::string> names;
+  for (const AdapterInfo& adapter : model.engine->info().adapters) names.push_back(adapter.name);
+  return names;
+}
+
 struct Shared {
   Shared(ServerConfig server_config, ServedModel served_model)
       : config(std::move(server_config)),
         model(std::move(served_model)),
-        metrics(model.id, config.metric_names, config.dashboard.has_value()),
+        metrics(model.id, config.metric_names, config.dashboard.has_value(), AdapterNames(model)),
         names(config.debug_endpoints || config.dashboard.has_value()),
         recent(config.dashboard.has_value()) {}
 
