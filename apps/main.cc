@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   millrace::AddInspectVerb(line);
   millrace::AddDoctorVerb(line);
   millrace::AddQuantizeVerb(line);
+  millrace::AddConvertVerb(line);
   millrace::AddPerplexityVerb(line);
   millrace::AddEvaluateVerb(line);
   millrace::AddCompareVerb(line);

@@ -13,6 +13,7 @@ void AddTokenizeVerb(CommandLine& line);
 void AddInspectVerb(CommandLine& line);
 void AddDoctorVerb(CommandLine& line);
 void AddQuantizeVerb(CommandLine& line);
+void AddConvertVerb(CommandLine& line);
 void AddPerplexityVerb(CommandLine& line);
 void AddEvaluateVerb(CommandLine& line);
 void AddCompareVerb(CommandLine& line);

@@ -131,6 +131,24 @@ TEST_F(LoraBinaryTest, ServesAdaptersTogether) {
   EXPECT_EQ(TextOf(Complete(server, "tiny")), texts["tiny"]);
 }
 
+// What fits is said beside adapters, which `doctor` takes as `serve` does.
+TEST_F(LoraBinaryTest, DoctorCountsAdapters) {
+  const std::string command = std::string(MILLRACE_BINARY) + " doctor '" + model_ +
+                              "' --lora 'one=" + one_ + "' --lora 'two=" + two_ + "' --json";
+  FILE* pipe = popen(command.c_str(), "r");
+  std::string out;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) out.append(buffer, n);
+  ASSERT_EQ(pclose(pipe), 0) << command;
+  const json said = json::parse(out);
+  ASSERT_EQ(said.at("adapters").size(), 2u);
+  EXPECT_EQ(said["adapters"][0]["name"], "one");
+  EXPECT_EQ(said["adapters"][0]["rank"], 8);
+  const int64_t one = said["adapters"][0]["bytes"], two = said["adapters"][1]["bytes"];
+  EXPECT_GT(two, 0);
+  EXPECT_EQ(said["adapter_bytes"], one + two);
+}
+
 TEST_F(LoraBinaryTest, SaysWhatIsWrongWithAnAdapter) {
   const auto log_of = [this](const std::vector<std::string>& flags) {
     std::vector<std::string> all = {model_};
