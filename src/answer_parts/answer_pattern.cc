@@ -177,7 +177,10 @@ TextPattern Calls(const AnswerRules& rules) {
 TextPattern CallsWithinText(const AnswerRules& rules) {
   const std::string_view marker = CallMarker(rules.format);
   if (EndsWithTag(rules.format) || rules.format == ToolFormat::kMistralArgs) {
-    const TextPattern text = TextPattern::Without(std::string(marker));
+    std::string begins = EscapedForRegex(std::string(marker));
+    const std::string_view bare = BareCallMarker(rules.format);
+    if (!bare.empty()) begins += "|" + EscapedForRegex(std::string(bare));
+    const TextPattern text = TextPattern::Of(PatternKind::kNoMatch, begins);
     std::optional<int64_t> most = kMaxParallelCalls;
     if (!rules.parallel) most = 1;
     return TextPattern::Sequence(

@@ -98,10 +98,18 @@ bool AnswerReader::ContentWithTools() {
   const std::string_view marker = CallMarker(reading_.format);
   size_t certain = pending_.size();
   bool found = false;
+  const std::string_view bare = BareCallMarker(reading_.format);
+  size_t marker_bytes = marker.size();
   if (!marker.empty()) {
-    const size_t at = pending_.find(marker);
+    size_t at = pending_.find(marker);
+    if (!bare.empty() && pending_.find(bare) < at) {
+      at = pending_.find(bare);
+      marker_bytes = 0;  // it is the call's own beginning
+    }
     found = at != std::string::npos;
-    certain = found ? at : pending_.size() - BytesOfPartialMarker(pending_, marker);
+    size_t held = BytesOfPartialMarker(pending_, marker);
+    if (!bare.empty()) held = std::max(held, BytesOfPartialMarker(pending_, bare));
+    certain = found ? at : pending_.size() - held;
   }
   const std::string_view text = WithoutTrailingSpace(std::string_view(pending_).substr(0, certain));
   if (!text.empty()) {
@@ -112,7 +120,7 @@ bool AnswerReader::ContentWithTools() {
   }
   pending_.erase(0, text.size());
   if (!found) return false;
-  lead_ = TakeFront(certain - text.size() + marker.size());
+  lead_ = TakeFront(certain - text.size() + marker_bytes);
   has_marker_ = true;
   in_array_ = false;
   state_ = State::kOpened;

@@ -236,6 +236,11 @@ std::vector<Case> TaggedCases() {
        "<tool_call>\n<function=rm>\n</function>\n</tool_call>",
        {Content("<tool_call>\n<function=rm>\n</function>\n</tool_call>")}},
       {qwen, "<tool_call>\n<fun>f", {Content("<tool_call>\n<fun>f")}},
+      // Without the outer tag, which these models forget.
+      {qwen,
+       "So:\n<function=f>\n<parameter=n>\n1\n</parameter>\n</function>\n</tool_call>ok <func",
+       {Content("So:"), Call("f"), Arguments("{\"n\": 1}"), Content("ok <func")}},
+      {qwen, "a <function=rm>\n</function>", {Content("a <function=rm>\n</function>")}},
       // Cut: a string in its middle; a number not at all.
       {qwen,
        "<tool_call>\n<function=f>\n<parameter=s>\nOsl",

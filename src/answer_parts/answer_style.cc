@@ -55,6 +55,10 @@ std::string_view CallMarker(ToolFormat format) {
   return {};
 }
 
+std::string_view BareCallMarker(ToolFormat format) {
+  return format == ToolFormat::kQwenCoder ? "<function=" : std::string_view();
+}
+
 bool IsTagged(ToolFormat format) {
   return format == ToolFormat::kMistralArgs || format == ToolFormat::kQwenCoder ||
          format == ToolFormat::kGlm;

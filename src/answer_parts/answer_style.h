@@ -50,5 +50,8 @@ std::vector<std::string> MarkersOf(const AnswerStyle& style);
 
 // What begins a tool call where no JSON does; empty: nothing.
 std::string_view CallMarker(ToolFormat format);
+// What a call begins with behind its marker, which models of the format often leave out; empty:
+// none.
+std::string_view BareCallMarker(ToolFormat format);
 
 }  // namespace millrace
