@@ -10,7 +10,8 @@ build: dependencies
 	cmake --preset release -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCHMARKS=OFF >/dev/null
 	cmake --build build/release -j$(JOBS) --target millrace
 
-# make install PREFIX=/usr/local DESTDIR=/somewhere; make deb writes build/millrace_VERSION_ARCHITECTURE.deb.
+# make install PREFIX=/usr/local DESTDIR=/somewhere; make deb writes build/millrace_VERSION_ARCHITECTURE.deb, whose
+# maintainer is MAINTAINER='Name <address>'.
 PREFIX ?= /usr/local
 install: build
 	cmake -DCMAKE_INSTALL_PREFIX=$(PREFIX) build/release >/dev/null
@@ -19,7 +20,7 @@ install: build
 
 deb: build
 	scripts/install_dependencies.sh package
-	cmake -DCMAKE_INSTALL_PREFIX=/usr build/release >/dev/null
+	cmake -DCMAKE_INSTALL_PREFIX=/usr $(if $(MAINTAINER),-DMILLRACE_MAINTAINER='$(MAINTAINER)') build/release >/dev/null
 	cmake --build build/release -j$(JOBS) --target package_files
 	cpack --config build/release/CPackConfig.cmake -B build
 

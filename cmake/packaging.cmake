@@ -41,6 +41,7 @@ if(NOT DPKG_DEB)
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
   return()
 endif()
+set(MILLRACE_MAINTAINER "Millrace <millrace@localhost>" CACHE STRING "Whom the Debian package names: Name <address>")
 string(TIMESTAMP MILLRACE_CHANGELOG_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
 configure_file(${PROJECT_SOURCE_DIR}/deploy/debian/changelog.in ${MILLRACE_PACKAGE}/changelog @ONLY)
 execute_process(COMMAND gzip -9nkf ${MILLRACE_PACKAGE}/changelog)
@@ -49,7 +50,7 @@ install(FILES ${MILLRACE_PACKAGE}/changelog.gz DESTINATION ${CMAKE_INSTALL_DOCDI
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME millrace)
-set(CPACK_PACKAGE_CONTACT "Millrace <millrace@localhost>")
+set(CPACK_PACKAGE_CONTACT "${MILLRACE_MAINTAINER}")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "inference server for GGUF language models")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
     "Serves GGUF models over the OpenAI API on CPUs, with a small demo model and a
