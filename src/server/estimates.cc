@@ -11,6 +11,12 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
+double MeanTotalMs(std::span<const ServedRequest> requests) {
+  double sum = 0;
+  for (const ServedRequest& r : requests) sum += r.total_ms;
+  return sum / static_cast<double>(requests.size());
+}
+
 }  // namespace
 
 std::vector<RequestTimeEstimate> Estimates::Of(TimePoint now,
@@ -29,12 +35,14 @@ std::vector<RequestTimeEstimate> Estimates::Of(TimePoint now,
                         .blocks = stats.blocks_total};
   const auto with = MeanRequestMs(requests, served, {});
   if (!with || *with <= 0) return estimates_;
+  // What the replay does not explain, as clients that share the cores, is taken to stay as it is.
+  const double rest = std::max(0.0, MeanTotalMs(requests) - *with);
   const auto add = [&](const char* name, const char* flag, const Without& without,
                        const char* how) {
     const auto slower = MeanRequestMs(requests, served, without);
     if (slower && *slower > 0)
-      estimates_.push_back(
-          {name, flag, *with / *slower, static_cast<int64_t>(requests.size()), how});
+      estimates_.push_back({name, flag, (*with + rest) / (*slower + rest),
+                            static_cast<int64_t>(requests.size()), how});
   };
   add("prefix reuse", "prefix-cache", {.prefix_cache = true},
       "the last requests served again with all prompt tokens computed");
