@@ -140,6 +140,10 @@ std::string StaticReplayJson(const StaticReplay& replay) {
                {"busy", replay.busy},
                {"static_steps", replay.static_steps},
                {"static_busy", replay.static_busy},
+               {"ms", replay.ms},
+               {"busy_ms", replay.busy_ms},
+               {"static_ms", replay.static_ms},
+               {"static_busy_ms", replay.static_busy_ms},
                {"replayed", StepArrays(replay.replayed, TimePoint{})}});
 }
 

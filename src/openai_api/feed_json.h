@@ -50,13 +50,18 @@ std::string StepsJson(std::span<const TimelineStep> steps, TimePoint start);
 std::string StepNamesJson(std::span<const TimelineStep> steps,
                           const std::map<RequestId, std::string>& names);
 
-// What static batching would have made of the same requests, in steps (server/static_replay.h).
+// What static batching would have made of the same requests (server/static_replay.h). Its
+// milliseconds are 0 where no step times have been measured.
 struct StaticReplay {
   int32_t places = 0;  // sequences side by side, in both
   int64_t steps = 0;   // of the window that was replayed
   int64_t busy = 0;    // places that computed, summed over them
   int64_t static_steps = 0;
   int64_t static_busy = 0;
+  double ms = 0;       // from the window's first step's begin to its last one's end
+  double busy_ms = 0;  // the same places, each for what its step took
+  double static_ms = 0;
+  double static_busy_ms = 0;
   std::vector<TimelineStep> replayed;
 };
 std::string StaticReplayJson(const StaticReplay& replay);

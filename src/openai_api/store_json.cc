@@ -296,7 +296,7 @@ std::string StoreFileListJson(std::string_view store, std::span<const DocumentEn
 std::string StoreFileContentJson(std::span<const Passage> passages) {
   Json data = Json::array();
   for (const Passage& passage : passages) {
-    data.push_back({{"type", "text"}, {"text", passage.text}});
+    data.push_back({{"type", "text"}, {"text", passage.text}, {"begin", passage.begin}});
   }
   return Dump({{"object", "vector_store.file_content.page"},
                {"data", std::move(data)},

@@ -54,8 +54,9 @@ struct StoreEntry {
 // A "vector_store"; the passages, and what OpenAI's has no field for, under "millrace".
 std::string StoreJson(const StoreEntry& store);
 std::string StoreListJson(std::span<const StoreEntry> stores);
-// Documents as "vector_store.file"; the passages of one as its content; what adding several
-// answers.
+// Documents as "vector_store.file"; the passages of one as its content, each with where it
+// begins in the document (in bytes: usage.millrace.reduction tells of kept passages so); what
+// adding several answers.
 std::string StoreFileJson(std::string_view store, const DocumentEntry& document);
 std::string StoreFileListJson(std::string_view store, std::span<const DocumentEntry> documents,
                               bool more);

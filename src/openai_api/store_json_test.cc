@@ -89,8 +89,10 @@ TEST(StoreJson, BrokenBytesStayValidJson) {
   const json page = json::parse(StoreSearchJson("q", found));
   EXPECT_EQ(page["data"][0]["score"], 1.5);
   EXPECT_EQ(page["data"][0]["content"][0]["text"], "a\xef\xbf\xbd");
-  const Passage passages[] = {{.id = "a", .title = "", .text = "\xff"}};
-  EXPECT_EQ(json::parse(StoreFileContentJson(passages))["data"].size(), 1u);
+  const Passage passages[] = {{.id = "a", .title = "", .text = "\xff", .begin = 7}};
+  const json content = json::parse(StoreFileContentJson(passages));
+  ASSERT_EQ(content["data"].size(), 1u);
+  EXPECT_EQ(content["data"][0]["begin"], 7);
   EXPECT_EQ(json::parse(StoreFileListJson("s", {}, false))["first_id"], nullptr);
 }
 

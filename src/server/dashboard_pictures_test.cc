@@ -1,6 +1,8 @@
 // What the dashboard draws beside what happened: static batching and contiguous KV memory.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "server/contiguous_picture.h"
 #include "server/latency_window.h"
 #include "server/static_replay.h"
@@ -51,6 +53,72 @@ TEST(StaticReplayTest, ANewcomerWaitsForTheLongestOfTheBatch) {
   }
   EXPECT_EQ(replay.replayed[6].parts[0].request, RequestId(3));
   EXPECT_EQ(replay.replayed[6].parts[0].kind, Kind::kPrefill);
+}
+
+// A step takes 1 ms and 0.1 ms for each row of prefill: so the engine learnt. The window's steps
+// take `factor` as long.
+StaticReplay ReplayTimed(double factor) {
+  StepCost cost;
+  for (int i = 0; i < 8; ++i) {
+    cost.Observe(1, 0, std::chrono::milliseconds(1));
+    cost.Observe(2, 0, std::chrono::milliseconds(1));
+    cost.Observe(1, 10, std::chrono::milliseconds(2));
+  }
+  std::vector<TimelineStep> steps = TwoPlaces();
+  steps.resize(6);
+  const double ms[] = {3, 1, 2, 1, 1, 1};
+  double now = 5;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i].begun = TimePoint{} + std::chrono::microseconds(std::lround(1000 * now));
+    steps[i].took = std::chrono::microseconds(std::lround(1000 * factor * ms[i]));
+    now += factor * ms[i];
+  }
+  return ReplayStatically(steps, {}, cost);
+}
+
+TEST(StaticReplayTest, TimesAreThoseOfMeasuredSteps) {
+  for (const double factor : {1.0, 2.5}) {
+    const StaticReplay replay = ReplayTimed(factor);
+    EXPECT_NEAR(replay.ms, 9 * factor, 1e-6);
+    EXPECT_NEAR(replay.busy_ms, 18 * factor, 1e-6);
+    // A and B: a prompt step of 3 ms and B's five; C, which came after 4: 2 ms and three.
+    EXPECT_NEAR(replay.static_ms, 13 * factor, 1e-3);
+    EXPECT_NEAR(replay.static_busy_ms, 17 * factor, 1e-3);
+    ASSERT_EQ(replay.replayed.size(), 10u);
+    EXPECT_NEAR(Milliseconds(replay.replayed[6].begun - TimePoint{}), 8 * factor, 1e-3);
+    EXPECT_NEAR(Milliseconds(replay.replayed[6].took), 2 * factor, 1e-3);
+    EXPECT_EQ(replay.replayed[6].parts[0].request, RequestId(3));
+  }
+}
+
+// Two that began together, the second ends first: nothing for continuous batching to win. A step
+// that was interrupted and a cost learnt from noise do not spoil the times.
+TEST(StaticReplayTest, TimesHoldOutInterruptions) {
+  StepCost noisy;
+  noisy.Observe(1, 0, std::chrono::microseconds(1));
+  noisy.Observe(2, 0, std::chrono::milliseconds(30));
+  std::vector<TimelineStep> steps(10);
+  TimePoint now{};
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i].parts = {Part(1, Kind::kDecode)};
+    if (i < 5) steps[i].parts.push_back(Part(2, Kind::kDecode));
+    steps[i].begun = now;
+    steps[i].took = std::chrono::milliseconds(i < 5 ? 3 : 2);
+    if (i == 2) steps[i].took = std::chrono::milliseconds(28);
+    now += steps[i].took;
+  }
+  const StaticReplay replay = ReplayStatically(steps, {}, noisy);
+  EXPECT_EQ(replay.static_steps, 10);
+  EXPECT_NEAR(replay.ms, 50, 1e-6);
+  EXPECT_NEAR(replay.static_ms, 50, 1e-3);
+  EXPECT_NEAR(Milliseconds(replay.replayed[9].took), 2 * 50.0 / 25, 1e-3);
+  EXPECT_NEAR(Milliseconds(replay.replayed[0].took), 3 * 50.0 / 25, 1e-3);
+}
+
+TEST(StaticReplayTest, WithoutMeasuredStepsTimeIsCountedInSteps) {
+  const StaticReplay replay = ReplayStatically(TwoPlaces(), {});
+  EXPECT_EQ(replay.static_ms, 0);
+  EXPECT_EQ(replay.replayed.back().took, Duration());
 }
 
 TEST(StaticReplayTest, OfNothing) {

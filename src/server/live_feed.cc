@@ -150,8 +150,8 @@ void LiveFeed::AddSteps(Parts& parts) const {
   const std::vector<TimelineStep> steps = engine.LastSteps(kSteps);
   parts.emplace_back("steps", StepsJson(steps, shared_->started));
   parts.emplace_back("names", StepNamesJson(steps, shared_->names.All()));
-  parts.emplace_back("static",
-                     StaticReplayJson(ReplayStatically(steps, engine.config().scheduler)));
+  parts.emplace_back("static", StaticReplayJson(ReplayStatically(steps, engine.config().scheduler,
+                                                                 engine.stats().step_cost)));
 }
 
 void LiveFeed::AddKv(Parts& parts) {

@@ -1,45 +1,10 @@
-// The dashboard in a real browser, against the real binary under real traffic.
+// The dashboard in a real browser, against the real binary under real traffic: chat, and each panel.
 // node --test web/tests     MILLRACE_BINARY, MILLRACE_PICTURES (a folder for the screenshots), CHROMIUM
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
-import { eventually, figure, openBrowser, openPage, picture, startServer } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { ask, eventually, figure, openPage, startServer, useServer } from './harness.mjs';
 
-let server, browser;
-before(async () => {
-  server = await startServer();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser.close();
-  assert.equal(await server.stop(), 0);
-});
-
-async function open(options) {
-  const opened = await openPage(browser, server, options);
-  await opened.page.waitForSelector('#panel-title');
-  return {
-    ...opened,
-    async close() {
-      await opened.context.close();
-      assert.deepEqual(opened.problems, []);
-    },
-  };
-}
-
-async function ask(page, question, passages) {
-  await page.fill('#system', 'You are a helpful assistant. Use only the evidence provided.');
-  await page.fill('#passages', passages);
-  await page.fill('#question', question);
-  await page.keyboard.press('Enter');
-  await page.waitForSelector('.ledger');
-}
-
-const traffic = (page) => page.getByRole('button', { name: 'Start sample traffic' }).click();
-async function stopTraffic(page) {
-  await page.getByRole('button', { name: 'Stop sample traffic' }).click();
-  await eventually(async () => (await server.metric('num_requests_running')) === 0, 'the server comes to rest');
-}
+const { open, traffic, stopTraffic, at } = useServer();
 
 describe('the page', () => {
   test('is small, quick, and asks nobody else', async () => {
@@ -88,7 +53,7 @@ describe('chat', () => {
     assert.match(await page.textContent('[data-passage]'), /Sudun is a festival/);
 
     // The same once more by the API: the counts are a function of the request.
-    const events = await (await fetch(`${server.at}/v1/insights`)).json();
+    const events = await (await fetch(`${at.server.at}/v1/insights`)).json();
     assert.ok(events.since_start.requests >= 1);
     const cached = Number(await page.locator('[data-ledger="prefix"]').getAttribute('data-raw'));
     const body = {
@@ -101,7 +66,7 @@ describe('chat', () => {
       temperature: 0,
       cache_salt: 'another',
     };
-    const whole = await server.json('/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) });
+    const whole = await at.server.json('/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) });
     assert.equal(whole.choices[0].message.content, (await page.textContent('[data-answer]')).trim());
     assert.equal(cached, whole.usage.millrace.cached_tokens);
     await close();
@@ -137,16 +102,16 @@ describe('panels change with what the server does, and say what the API says', (
     await eventually(async () => (await figure(page, 'running')) > 0, 'requests run');
     await eventually(async () => (await page.locator('[data-request]').count()) >= 5, 'the waterfall fills');
     await stopTraffic(page);
-    const total = await server.metric('generation_tokens_total');
+    const total = await at.server.metric('generation_tokens_total');
     assert.ok(total > before.n);
     await eventually(async () => (await figure(page, 'generated')) === total, 'generated tokens as /metrics');
-    assert.equal(await figure(page, 'prompt-tokens'), await server.metric('prompt_tokens_total'));
-    assert.equal(await figure(page, 'steps'), await server.metric('steps_total'));
-    assert.equal(await figure(page, 'kv-use'), await server.metric('kv_blocks_held'));
+    assert.equal(await figure(page, 'prompt-tokens'), await at.server.metric('prompt_tokens_total'));
+    assert.equal(await figure(page, 'steps'), await at.server.metric('steps_total'));
+    assert.equal(await figure(page, 'kv-use'), await at.server.metric('kv_blocks_held'));
     assert.equal(await figure(page, 'waiting'), 0);
     const first = await figure(page, 'first-token-count');
     assert.ok(first > 0 && first <= 2000);
-    const insights = await server.json('/v1/insights');
+    const insights = await at.server.json('/v1/insights');
     assert.equal(await figure(page, 'saved-prefix-cache'), insights.since_start.optimisations[0].saved_ms);
     await close();
   });
@@ -157,7 +122,7 @@ describe('panels change with what the server does, and say what the API says', (
     await eventually(async () => (await figure(page, 'places')) >= 2, 'several places are used');
     await stopTraffic(page);
     // At rest, the picture is the last 96 steps of /debug/timeline.
-    const timeline = await server.json('/debug/timeline?steps=96');
+    const timeline = await at.server.json('/debug/timeline?steps=96');
     const last = timeline.steps.at(-1).step;
     await eventually(async () => (await page.textContent('h3')).endsWith(`to ${last.toLocaleString('en')}`), 'the last step is shown');
     const busy = timeline.steps.map((s) => s.parts.filter((p) => p.part === 'prefill' || p.part === 'decode').length);
@@ -178,7 +143,7 @@ describe('panels change with what the server does, and say what the API says', (
     await eventually(async () => (await figure(page, 'kv-held')) > 0, 'requests hold blocks');
     await eventually(async () => (await figure(page, 'reserved-contiguous')) > (await figure(page, 'reserved-paged')), 'contiguous sets more aside');
     await stopTraffic(page);
-    const map = await server.json('/debug/kv');
+    const map = await at.server.json('/debug/kv');
     const cached = map.blocks.filter((b) => b.cached && !b.requests).length;
     await eventually(async () => (await figure(page, 'kv-cached')) === cached, 'cached blocks as /debug/kv');
     assert.equal(await figure(page, 'kv-blocks'), map.blocks.length);
@@ -195,9 +160,9 @@ describe('panels change with what the server does, and say what the API says', (
     const [, hits, of] = /; (\d+) of (\d+) prompt tokens cached/.exec(await again.textContent()).map(Number);
     assert.ok(hits > 0 && hits < of);
     assert.match(await page.locator('[data-pair="the first time"]').textContent(), /; 0 of/);
-    const total = await server.metric('prefix_cache_hits');
+    const total = await at.server.metric('prefix_cache_hits');
     await eventually(async () => (await figure(page, 'prefix-hits')) === total, 'hits as /metrics');
-    assert.equal(await figure(page, 'prefix-queries'), await server.metric('prefix_cache_queries'));
+    assert.equal(await figure(page, 'prefix-queries'), await at.server.metric('prefix_cache_queries'));
     await eventually(async () => (await figure(page, 'prefix-runs')) > 1, 'the tree is shown');
     await close();
   });
@@ -214,10 +179,10 @@ describe('panels change with what the server does, and say what the API says', (
       ['verifications', 'speculation_drafts_total'],
       ['per-verification', 'speculation_verified_tokens_total'],
     ]) {
-      const total = await server.metric(metric);
+      const total = await at.server.metric(metric);
       await eventually(async () => (await figure(page, key)) === total, `${key} as /metrics`);
     }
-    const saved = await server.metric('speculation_saved_seconds');
+    const saved = await at.server.metric('speculation_saved_seconds');
     await eventually(async () => Math.abs((await figure(page, 'saved')) - 1000 * saved) < 1e-3, 'savings as /metrics');
     await close();
   });
@@ -232,7 +197,7 @@ describe('panels change with what the server does, and say what the API says', (
       max_completion_tokens: 1,
       millrace: { reduce: 'auto' },
     };
-    const told = (await server.json('/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) })).usage.millrace.reduction;
+    const told = (await at.server.json('/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) })).usage.millrace.reduction;
     assert.equal(await figure(page, 'reduction-kept'), told.kept.length);
     assert.equal(await figure(page, 'reduction-before'), told.tokens_before);
     assert.equal(await figure(page, 'reduction-after'), told.tokens_after);
@@ -256,7 +221,7 @@ describe('panels change with what the server does, and say what the API says', (
     await page.selectOption('#a-tokens', '256');
     await page.getByRole('button', { name: 'Measure now' }).click();
     await page.waitForSelector('[data-attention="256"]');
-    const about = await server.json('/debug/about');
+    const about = await at.server.json('/debug/about');
     // Scores and probabilities, four bytes each, of 256 x 256 pairs in every head.
     assert.equal(await figure(page, 'standard-bytes'), 2 * 4 * 256 * 256 * about.heads);
     assert.equal(await figure(page, 'flash-bytes'), 0);
@@ -271,7 +236,7 @@ describe('panels change with what the server does, and say what the API says', (
   test('quantization', async () => {
     const { page, close } = await open({ hash: 'quantization' });
     await page.waitForSelector('[data-comparison]');
-    const table = await server.json('/debug/comparison');
+    const table = await at.server.json('/debug/comparison');
     assert.equal(await page.locator('[data-model]').count(), table.models.length);
     for (const m of table.models) {
       const row = await page.locator(`[data-model="${m.precision}"]`).textContent();
@@ -292,10 +257,10 @@ describe('panels change with what the server does, and say what the API says', (
     await page.getByRole('button', { name: 'Measure --batching on and off' }).click();
     await page.waitForSelector('[data-measure="running"]');
     await eventually(async () => /run \d+ of \d+/.test(await page.textContent('[data-measure]')), 'progress', 60_000);
-    assert.equal((await server.json('/debug/measure')).state, 'running');
+    assert.equal((await at.server.json('/debug/measure')).state, 'running');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.waitForSelector('[data-measure="cancelled"]');
-    assert.equal((await server.json('/debug/measure')).state, 'cancelled');
+    assert.equal((await at.server.json('/debug/measure')).state, 'cancelled');
     // A report of the lab, in its own shape.
     const finding = {
       subject: 'prefix reuse', candidate: 'all on', baseline: 'all on but <b>it</b>', failures: 0,
@@ -308,7 +273,7 @@ describe('panels change with what the server does, and say what the API says', (
       same_against_itself: finding, same_is_null: true, deviation_between_rounds: 0.02, detectable_effect: 0.03,
       switches: [finding], candidates: [], recommended: 'all on', reasons: [], recommended_toml: '', machine: { processor: 'p' },
     };
-    await page.goto(`${server.at}/#/measure`);
+    await page.goto(`${at.server.at}/#/measure`);
     await page.setInputFiles('input[type=file]', { name: 'report.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(report)) });
     await page.waitForSelector('[data-report]');
     const row = await page.locator('[data-finding="prefix reuse"] tbody tr').textContent();
@@ -317,60 +282,10 @@ describe('panels change with what the server does, and say what the API says', (
   });
 });
 
-describe('nobody gets in', () => {
-  const EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
-
-  test('by passages, questions, file names, answers or ids', async () => {
-    const { page, close } = await open({ hash: 'chat' });
-    await page.setInputFiles('#files', { name: `${EVIL.replaceAll('/', '')}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`Sudun is a festival. Its host town is ${EVIL}.`) });
-    await ask(page, `What is the host town of Sudun? ${EVIL}`, EVIL);
-    // An answer and an id that nobody sends here: what a broken or hostile server would.
-    await page.route('**/v1/chat/completions', (route) =>
-      route.fulfill({
-        contentType: 'text/event-stream',
-        body: [
-          { choices: [{ delta: { content: `${EVIL} [1]` } }] },
-          { choices: [{ delta: { annotations: [{ file_citation: { start_index: EVIL.length + 1, end_index: EVIL.length + 4, number: 1, file_id: EVIL, filename: EVIL, index: 0 } }] }, finish_reason: 'stop' }] },
-        ].map((e) => `data: ${JSON.stringify(e)}\n\n`).join('') + 'data: [DONE]\n\n',
-      }),
-    );
-    await page.fill('#question', 'again');
-    await page.keyboard.press('Enter');
-    await eventually(async () => (await page.locator('[data-answer]').last().textContent()).includes(EVIL), 'the text is shown as text');
-    await page.locator('button.cite').last().click();
-    await page.unroute('**/v1/chat/completions');
-    await page.evaluate((id) => (location.hash = `#/${id}`), EVIL);
-    assert.equal(await page.evaluate(() => window.hacked), undefined);
-    assert.equal(await page.locator('main img, main script').count(), 0);
-    await close();
-  });
-
-  test('nor runs anything that the policy does not name', async () => {
-    const { page, context } = await open();
-    const refused = await page.evaluate(async () => {
-      const seen = [];
-      document.addEventListener('securitypolicyviolation', (e) => seen.push(e.effectiveDirective));
-      const script = document.createElement('script');
-      try {
-        script.text = 'window.hacked=1';
-        document.body.append(script);
-      } catch (error) {
-        seen.push(error.name);
-      }
-      await fetch('http://127.0.0.1:1/').catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return { seen, hacked: window.hacked };
-    });
-    assert.equal(refused.hacked, undefined);
-    assert.ok(refused.seen.includes('connect-src'), JSON.stringify(refused));
-    await context.close();
-  });
-});
-
 describe('with API keys', () => {
   test('the page asks for one, keeps it in memory, and forgets it', async () => {
     const guarded = await startServer(['--api-key', 'right']);
-    const { page, context, problems } = await openPage(browser, guarded, { hash: 'load' });
+    const { page, context, problems } = await openPage(at.browser, guarded, { hash: 'load' });
     await page.fill('#api-key', 'wrong');
     await page.keyboard.press('Enter');
     await page.waitForSelector('[role=alert]');
@@ -384,94 +299,5 @@ describe('with API keys', () => {
     assert.deepEqual(problems, []);
     await context.close();
     assert.equal(await guarded.stop(), 0);
-  });
-});
-
-describe('for everybody', () => {
-  const PANELS = ['chat', 'load', 'prefix-cache', 'speculation', 'batching', 'reduction', 'kv', 'attention', 'quantization', 'measure'];
-  // What a panel shows once it was used.
-  const USE = {
-    async chat(page) {
-      await page.getByRole('button', { name: 'Take an example' }).first().click();
-      await page.getByRole('button', { name: 'Ask', exact: true }).click();
-      await page.waitForSelector('.ledger');
-    },
-    async 'prefix-cache'(page) {
-      await page.getByRole('button', { name: 'Send one prompt twice' }).click();
-      await page.waitForSelector('[data-pair="again"]');
-    },
-    async speculation(page) {
-      await page.getByRole('button', { name: 'Ask and show' }).click();
-      await page.waitForTimeout(2000);
-    },
-    async reduction(page) {
-      await page.getByRole('button', { name: 'Rank the passages' }).click();
-      await page.waitForSelector('#r-top');
-      await page.getByRole('button', { name: 'Ask with auto' }).click();
-      await page.waitForSelector('[data-try="auto"]');
-    },
-    async attention(page) {
-      await page.getByRole('button', { name: 'Measure now' }).click();
-      await page.waitForSelector('[data-attention]');
-    },
-  };
-
-  for (const [name, options] of [
-    ['wide-light', {}],
-    ['wide-dark', { dark: true }],
-    ['phone-light', { width: 390, height: 844 }],
-    ['phone-dark', { width: 390, height: 844, dark: true }],
-  ]) {
-    test(`${name}: axe finds nothing serious, nothing is cut, pictures are made`, async () => {
-      const { page, close } = await open({ hash: 'load', ...options });
-      const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-      await traffic(page);
-      for (const panel of PANELS) {
-        await page.evaluate((id) => (location.hash = `#/${id}`), panel);
-        await page.waitForTimeout(700);
-        await USE[panel]?.(page);
-        await picture(page, `${panel}-${name}`);
-        await page.evaluate(axe);
-        const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-        const serious = found.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
-        assert.deepEqual(serious.map((v) => `${panel}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(' | ')}`), []);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wide <= 0, `${panel} is ${wide} px too wide`);
-      }
-      await stopTraffic(page);
-      await close();
-    });
-  }
-});
-
-describe('what watching costs', () => {
-  test('little of the server, and no memory that grows', async () => {
-    const quiet = await startServer();
-    const { page, context } = await openPage(browser, quiet, { hash: 'batching' });
-    await page.waitForSelector('#panel-title');
-    const body = JSON.stringify({ prompt: 'x', max_tokens: 120, ignore_eos: true, n: 4 });
-    await fetch(`${quiet.at}/v1/completions`, { method: 'POST', body });
-    // A panel's whole data in the steady state: 96 steps of four sequences, four times a second.
-    const cpu = async () => {
-      const stat = (await readFile(`/proc/${quiet.pid}/stat`, 'utf8')).split(') ')[1].split(' ');
-      return (Number(stat[11]) + Number(stat[12])) / 100;
-    };
-    await page.waitForTimeout(1000);
-    const session = await context.newCDPSession(page);
-    const heap = async () => {
-      await session.send('HeapProfiler.collectGarbage');
-      return (await session.send('Runtime.getHeapUsage')).usedSize;
-    };
-    for (let i = 0; i < 3; ++i) await heap();
-    const [cpuBefore, before, begin] = [await cpu(), await heap(), Date.now()];
-    await page.waitForTimeout(10_000);
-    const seconds = (Date.now() - begin) / 1000;
-    const share = ((await cpu()) - cpuBefore) / seconds;
-    const growth = (await heap()) - before;
-    console.log(`watching batching costs the server ${(100 * share).toFixed(2)} % of a core; the page grew by ${(growth / 1024).toFixed(0)} KiB in ${seconds.toFixed(0)} s`);
-    assert.ok(share < (process.env.MILLRACE_STRICT_TIMES ? 0.01 : 0.1), `${share}`);
-    assert.ok(growth < 1024 * 1024, `${growth}`);
-    await context.close();
-    assert.equal(await quiet.stop(), 0);
   });
 });

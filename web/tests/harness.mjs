@@ -1,7 +1,9 @@
 // What the tests share: the real binary, a real browser.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
+import { after, before } from 'node:test';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -60,9 +62,10 @@ export async function openBrowser() {
 }
 
 // A page that fails the test where the browser reports an error, a broken policy or a request elsewhere.
-export async function openPage(browser, server, { hash = '', width = 1360, height = 900, dark = false } = {}) {
+export async function openPage(browser, server, { hash = '', width = 1360, height = 900, dark = false, before = null } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
   const page = await context.newPage();
+  if (before) await page.addInitScript(before);
   const problems = [];
   page.on('pageerror', (error) => problems.push(`error: ${error.message}`));
   page.on('console', (message) => {
@@ -99,4 +102,45 @@ export async function eventually(check, what, ms = 60_000) {
     if (Date.now() > end) throw new Error(`${what}: ${last instanceof Error ? last.message : last}`);
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
+}
+
+// A server and a browser for the tests of a file; both are looked at when it ends.
+export function useServer(flags = [], environment = {}) {
+  const at = { server: null, browser: null };
+  before(async () => {
+    at.server = await startServer(typeof flags === 'function' ? await flags() : flags, environment);
+    at.browser = await openBrowser();
+  });
+  after(async () => {
+    await at.browser?.close();
+    assert.equal(await at.server.stop(), 0);
+  });
+  return {
+    at,
+    async open(options) {
+      const opened = await openPage(at.browser, at.server, options);
+      await opened.page.waitForSelector('#panel-title');
+      return {
+        ...opened,
+        async close() {
+          await opened.context.close();
+          assert.deepEqual(opened.problems, []);
+        },
+      };
+    },
+    traffic: (page) => page.getByRole('button', { name: 'Start sample traffic' }).click(),
+    async stopTraffic(page) {
+      await page.getByRole('button', { name: 'Stop sample traffic' }).click();
+      await eventually(async () => (await at.server.metric('num_requests_running')) === 0, 'the server comes to rest');
+    },
+  };
+}
+
+// A question in the chat, until its ledger is there.
+export async function ask(page, question, passages) {
+  await page.fill('#system', 'You are a helpful assistant. Use only the evidence provided.');
+  if (passages !== undefined) await page.fill('#passages', passages);
+  await page.fill('#question', question);
+  await page.keyboard.press('Enter');
+  await page.locator('.ledger').last().waitFor();
 }

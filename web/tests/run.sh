@@ -8,4 +8,4 @@ if [ ! -f node_modules/.package-lock.json ]; then  # npm writes it last
   npm ci --no-audit --no-fund --ignore-scripts >&2 || skip "the packages of web/package-lock.json cannot be installed"
 fi
 [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || skip "no Chromium"
-exec node --test --test-reporter=spec tests/
+exec node --test --test-concurrency=1 --test-reporter=spec tests/

@@ -8,6 +8,7 @@ export interface Turn {
   answer: string;
   citations: Citation[];
   passages: Passage[];
+  store: string; // that was asked; empty: none
   drafts: DraftStep[];
   usage: Usage | null;
   finish: string;
@@ -57,7 +58,7 @@ class Conversation {
     if (!question || this.busy) return;
     const passages = this.store ? [] : this.passages;
     this.turns.push({
-      question, answer: '', citations: [], passages, drafts: [], usage: null, finish: '', problem: '',
+      question, answer: '', citations: [], passages, store: this.store, drafts: [], usage: null, finish: '', problem: '',
       expected: this.expected, ms: 0,
     });
     if (this.turns.length > KEPT_TURNS) this.turns.shift();

@@ -88,6 +88,10 @@ export interface StaticReplay {
   busy: number;
   static_steps: number;
   static_busy: number;
+  ms: number; // of the window
+  busy_ms: number; // the same places, each for as long as its step took
+  static_ms: number; // 0: no step times have been measured
+  static_busy_ms: number;
   replayed: Step[];
 }
 
@@ -179,9 +183,18 @@ export interface InsightSum {
   computing_ms: number;
   optimisations: Saving[];
 }
+// Requests' time with an optimisation, by that without it.
+export interface RequestTime {
+  name: string;
+  switch: string;
+  ratio: number;
+  requests: number;
+  by: string;
+}
 export interface Insights {
   now: InsightSum;
   since_start: InsightSum;
+  request_time: RequestTime[];
   note: string;
 }
 
