@@ -97,21 +97,13 @@ class PredictionComparison {
       ASSIGN_OR_RETURN(LoadedModel first, Load(reference_));
       loaded_.emplace(std::move(first));
     }
-    // Keys and values are the scores' own, so a model serves both sides where only their type
-    // differs.
-    std::optional<LoadedModel> other;
-    if (p.model != reference_.model || p.attention != reference_.attention) {
-      ASSIGN_OR_RETURN(LoadedModel second, Load(p));
-      other.emplace(std::move(second));
-    }
-    ASSIGN_OR_RETURN(const KvType kv_type, ParseKvType(p.kv_type));
+    ASSIGN_OR_RETURN(const LoadedModel other, Load(p));
     ScoreOptions options;
-    options.kv_type = kv_type;
+    options.kv_type = other.kv_type;
     options.reference_kv_type = loaded_->kv_type;
     options.isa = loaded_->isa;
-    ASSIGN_OR_RETURN(const auto scores,
-                     ScoreDocuments(other ? *other->model : *loaded_->model, loaded_->model.get(),
-                                    documents_, options, *loaded_->pool));
+    ASSIGN_OR_RETURN(const auto scores, ScoreDocuments(*other.model, loaded_->model.get(),
+                                                       documents_, options, *loaded_->pool));
     return known_.emplace(p, Summarise(scores)).first->second;
   }
 

@@ -79,7 +79,7 @@ for case in "${cases[@]}"; do
       expect "$folder/single.txt" "continuous batching" e2e_ms "no practical effect" undecided
       ;;
     slowed) # a server slowed on purpose
-      measure slowed generate:mixed --switches prefix-cache --handicap 10,1 --requests 800 --requests-per-run 200
+      measure slowed generate:mixed --switches prefix-cache --handicap 10,1 --requests 2400 --requests-per-run 600 --rounds 12
       expect "$folder/slowed.txt" "all on, slowed by 10 %" e2e_ms hurts
       expect "$folder/slowed.txt" "all on, slowed by 1 %" e2e_ms "no practical effect" undecided
       ;;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/check.h"
 #include "lab/row_scores.h"
 #include "paged_kv/kv_store.h"
 
@@ -126,6 +127,7 @@ Status Check(const Model& model, const Model* reference, std::span<const Documen
                    " tokens has nothing to score: give longer texts"};
     }
   }
+  CHECK(reference != &model);
   if (reference != nullptr && reference->info().vocab_size != model.info().vocab_size) {
     return Error{"the reference has a vocabulary of " +
                  std::to_string(reference->info().vocab_size) + " tokens and the model one of " +

@@ -49,7 +49,8 @@ struct ScoreOptions {
 
 using ScoreProgress = std::function<void(int64_t tokens_done, int64_t tokens_total)>;
 
-// Scores of all scored tokens, in order. `reference` may be null. Errors: an empty document, models
+// Scores of all scored tokens, in order. `reference` may be null, but not `model` itself, whose
+// logits its own next step would overwrite. Errors: an empty document, models
 // of different vocabularies, memory for keys and values that cannot be had.
 Result<std::vector<TokenScore>> ScoreDocuments(Model& model, Model* reference,
                                                std::span<const Document> documents,

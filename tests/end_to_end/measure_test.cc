@@ -100,6 +100,29 @@ TEST_F(MeasureTest, AFirstLookGivesAReportAndIsNotRunTwice) {
   EXPECT_THAT(other.output, HasSubstr("belongs to another measurement"));
 }
 
+TEST_F(MeasureTest, TheReportSaysWhatPrecisionAndReductionKeep) {
+  const Finished run = RunBinary(
+      "measure demo --requests 24 --requests-per-run 4 --quick --switches kv-type,reduce "
+      "--serve-flags '--threads 1' --out " +
+      Path("out"));
+  ASSERT_EQ(run.code, 0) << run.output;
+  const json report = json::parse(TextOfFile(folder_ / "out/report.json"));
+  ASSERT_EQ(report["predictions"].size(), 1) << run.output;
+  const json& prediction = report["predictions"][0];
+  EXPECT_EQ(prediction["configuration"], "all on");
+  EXPECT_EQ(prediction["precision"], "embedded model, q8_0 KV cache, flash attention");
+  EXPECT_GT(prediction["kl"]["mean"], 0);
+  EXPECT_LT(prediction["kl"]["mean"], 0.01);
+  double all = 0, reduced = 0;
+  for (const json& row : report["retrieval"]) {
+    if (row["configuration"] == "baseline") all = row["kept_passages"];
+    if (row["configuration"] == "all on") reduced = row["kept_passages"];
+    EXPECT_GT(row["answer_coverage"], 0.9);
+  }
+  EXPECT_GT(all, reduced);
+  EXPECT_GE(reduced, 1);
+}
+
 TEST_F(MeasureTest, BadInputIsRefusedInASentence) {
   const std::string out = " --quick --out " + Path("out");
   EXPECT_THAT(RunBinary("measure /nowhere.jsonl" + out).output, HasSubstr("cannot open"));
