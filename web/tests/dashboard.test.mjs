@@ -254,13 +254,17 @@ describe('panels change with what the server does, and say what the API says', (
 
   test('measure: progress, cancel, and a report in the page', async () => {
     const { page, close } = await open({ hash: 'batching' });
-    await page.getByRole('button', { name: 'Measure --batching on and off' }).click();
-    await page.waitForSelector('[data-measure="running"]');
-    await eventually(async () => /run \d+ of \d+/.test(await page.textContent('[data-measure]')), 'progress', 60_000);
-    assert.equal((await at.server.json('/debug/measure')).state, 'running');
-    await page.getByRole('button', { name: 'Cancel' }).click();
-    await page.waitForSelector('[data-measure="cancelled"]');
-    assert.equal((await at.server.json('/debug/measure')).state, 'cancelled');
+    for (const [panel, flag, ways] of [['batching', 'batching', 'on and off'], ['quantization', 'kv-type', 'q8_0 and bf16']]) {
+      await page.goto(`${at.server.at}/#/${panel}`);
+      await page.getByRole('button', { name: `Measure --${flag} ${ways}` }).click();
+      await page.waitForSelector('[data-measure="running"]');
+      await eventually(async () => /run \d+ of \d+/.test(await page.textContent('[data-measure]')), 'progress', 60_000);
+      const { state, switches } = await at.server.json('/debug/measure');
+      assert.deepEqual([state, switches], ['running', [flag]]);
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await page.waitForSelector('[data-measure="cancelled"]');
+      assert.equal((await at.server.json('/debug/measure')).state, 'cancelled');
+    }
     // A report of the lab, in its own shape.
     const finding = {
       subject: 'prefix reuse', candidate: 'all on', baseline: 'all on but <b>it</b>', failures: 0,
