@@ -122,12 +122,11 @@ Result<std::vector<PredictionQuality>> MeasurePredictions(const PredictionSetup&
   std::set<std::string> wanted(result.candidates.begin(), result.candidates.end());
   wanted.emplace(kAllOn);
   for (const std::string& model : plan.candidate_models) wanted.insert(ModelName(model));
-  const auto baseline = std::find_if(result.configurations.begin(), result.configurations.end(),
-                                     [](const LabConfiguration& c) { return c.name == kBaseline; });
+  const LabConfiguration* baseline = result.Find(kBaseline);
   const Stage stage = plan.confirmation_rounds > 0 ? Stage::kConfirmation : Stage::kScreening;
   std::vector<Document> documents = Texts(setup, result.state, stage);
   std::vector<PredictionQuality> found;
-  if (documents.empty() || baseline == result.configurations.end()) return found;
+  if (documents.empty() || baseline == nullptr) return found;
   const Precision reference = PrecisionOf(setup, *baseline);
   PredictionComparison comparison(reference, std::move(documents));
   for (const LabConfiguration& c : result.configurations) {

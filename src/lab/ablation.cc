@@ -164,6 +164,26 @@ std::vector<size_t> RoundRequests(const std::vector<size_t>& half, size_t count,
   return items;
 }
 
+const LabConfiguration* AblationResult::Find(std::string_view name) const {
+  const auto found = std::find_if(configurations.begin(), configurations.end(),
+                                  [&](const LabConfiguration& c) { return c.name == name; });
+  return found == configurations.end() ? nullptr : &*found;
+}
+
+std::optional<double> MeanOverRuns(const AblationState& state, Stage stage,
+                                   std::string_view configuration, std::string_view value) {
+  double sum = 0;
+  int count = 0;
+  for (const RunRecord& run : state.runs) {
+    if (run.stage != stage || run.configuration != configuration) continue;
+    const auto found = run.values.find(std::string(value));
+    if (found == run.values.end()) continue;
+    sum += found->second;
+    ++count;
+  }
+  return count > 0 ? std::optional(sum / count) : std::nullopt;
+}
+
 size_t CountRuns(const AblationPlan& plan, size_t candidates) {
   const auto rounds = [](int n) { return static_cast<size_t>(std::max(0, n)); };
   return ScreeningConfigurations(plan).size() * rounds(plan.screening_rounds) +

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,9 @@ struct AblationState {
   size_t requests_per_run = 0;  // as chosen at the start
   std::vector<RunRecord> runs;
 };
+// The mean of a value over a configuration's runs of a stage that have it; nothing where none has.
+std::optional<double> MeanOverRuns(const AblationState& state, Stage stage,
+                                   std::string_view configuration, std::string_view value);
 std::string ToJson(const AblationState& state);
 Result<AblationState> ParseAblationState(std::string_view json);
 
@@ -102,6 +106,8 @@ struct AblationResult {
   AblationState state;
   std::vector<LabConfiguration> configurations;  // of all stages, each once
   std::vector<std::string> candidates;           // names
+
+  const LabConfiguration* Find(std::string_view name) const;  // null: none has it
 };
 
 // Runs what `state` does not hold yet. On an error, what was run has been saved.

@@ -42,27 +42,6 @@ int RoundsOf(const AblationState& state, Stage stage) {
   return rounds;
 }
 
-double MeanOfRuns(const AblationState& state, Stage stage, std::string_view configuration,
-                  std::string_view metric) {
-  double sum = 0;
-  int count = 0;
-  for (const RunRecord& run : state.runs) {
-    if (run.stage != stage || run.configuration != configuration) continue;
-    const auto value = run.values.find(std::string(metric));
-    if (value == run.values.end()) continue;
-    sum += value->second;
-    ++count;
-  }
-  return count > 0 ? sum / count : 0;
-}
-
-const LabConfiguration* FindConfiguration(const AblationResult& result, std::string_view name) {
-  for (const LabConfiguration& c : result.configurations) {
-    if (c.name == name) return &c;
-  }
-  return nullptr;
-}
-
 // The band around "no change", wide enough for the least change that matters: half of 0.03 ms more
 // is nothing to anybody.
 double BandOf(const LabMetric& metric, const MetricFinding& m) {
@@ -84,8 +63,8 @@ class Analyst {
       m.metric = metric.key;
       m.effect = PairedEffect(d);
       m.adjusted_p = m.effect.p;
-      m.baseline = MeanOfRuns(result_.state, stage, baseline, metric.key);
-      m.candidate = MeanOfRuns(result_.state, stage, candidate, metric.key);
+      m.baseline = MeanOverRuns(result_.state, stage, baseline, metric.key).value_or(0);
+      m.candidate = MeanOverRuns(result_.state, stage, candidate, metric.key).value_or(0);
       finding.metrics.push_back(std::move(m));
     }
     AnswerComparer comparer(workload_);
@@ -97,8 +76,8 @@ class Analyst {
       for (const auto& [reason, count] : second->failures) finding.failures += count;
     }
     finding.answers = comparer.Result();
-    const LabConfiguration* a = FindConfiguration(result_, baseline);
-    const LabConfiguration* b = FindConfiguration(result_, candidate);
+    const LabConfiguration* a = result_.Find(baseline);
+    const LabConfiguration* b = result_.Find(candidate);
     finding.answers.promised_equal =
         a != nullptr && b != nullptr &&
         AnswerEffectBetween(*a, *b, plan_.switches) == AnswerEffect::kNone;

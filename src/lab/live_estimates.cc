@@ -3,23 +3,6 @@
 #include <optional>
 
 namespace millrace::lab_internal {
-namespace {
-
-// The mean over the runs with everything on.
-std::optional<double> MeanEstimate(const ReportInput& in, const std::string& key) {
-  double sum = 0;
-  int count = 0;
-  for (const RunRecord& run : in.result.state.runs) {
-    const auto value = run.values.find(key);
-    if (run.stage != in.analysis.stage || run.configuration != kAllOn || value == run.values.end())
-      continue;
-    sum += value->second;
-    ++count;
-  }
-  return count > 0 ? std::optional(sum / count) : std::nullopt;
-}
-
-}  // namespace
 
 std::vector<EstimateBeside> EstimatesBeside(const ReportInput& in) {
   struct Kind {
@@ -32,7 +15,8 @@ std::vector<EstimateBeside> EstimatesBeside(const ReportInput& in) {
   std::vector<EstimateBeside> found;
   for (const LabSwitch* s : in.plan.switches) {
     for (const Kind& kind : kKinds) {
-      const auto estimate = MeanEstimate(in, std::string(kind.estimate) + s->flag);
+      const auto estimate = MeanOverRuns(in.result.state, in.analysis.stage, kAllOn,
+                                         std::string(kind.estimate) + s->flag);
       const auto d = PairedDifferences(in.result.state, in.analysis.stage, kAllOn, WithoutName(*s),
                                        kind.measured);
       if (!estimate || *estimate <= 0 || d.empty()) continue;

@@ -40,13 +40,6 @@ double LargestMemory(const AblationState& state, std::string_view name) {
   return most;
 }
 
-const LabConfiguration* NamedConfiguration(const AblationResult& result, const std::string& name) {
-  for (const LabConfiguration& c : result.configurations) {
-    if (c.name == name) return &c;
-  }
-  return nullptr;
-}
-
 // ln(candidate / baseline) of the first metric; +infinity where it was not measured.
 double MainEffect(const Finding& finding) {
   const MetricFinding* m = finding.Find(LabMetrics()[0].key);
@@ -84,8 +77,8 @@ std::string QualityDoubt(const AblationPlan& plan, const AblationResult& result,
   std::string why =
       fmt::format("{} of {} answers differ, and there are no expected answers to judge by",
                   answers.differing, answers.answers);
-  const LabConfiguration* candidate = NamedConfiguration(result, f.candidate);
-  const LabConfiguration* baseline = NamedConfiguration(result, f.baseline);
+  const LabConfiguration* candidate = result.Find(f.candidate);
+  const LabConfiguration* baseline = result.Find(f.baseline);
   if (candidate == nullptr || baseline == nullptr ||
       AnswerEffectBetween(*candidate, *baseline, plan.switches) != AnswerEffect::kPrecision) {
     return why;
@@ -188,7 +181,7 @@ Recommendation Recommend(const AblationPlan& plan, const AblationResult& result,
   double best = INFINITY;
   for (const Finding* f : left) best = std::min(best, MainEffect(*f));
   const auto distance = [&](const Finding* f) {
-    const LabConfiguration* c = NamedConfiguration(result, f->candidate);
+    const LabConfiguration* c = result.Find(f->candidate);
     return c == nullptr ? 1000 : DistanceFromServed(*c, plan.switches);
   };
   const Finding* chosen = nullptr;

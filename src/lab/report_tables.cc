@@ -7,16 +7,7 @@
 namespace millrace::lab_internal {
 
 double MeanValue(const ReportInput& in, std::string_view configuration, std::string_view key) {
-  double sum = 0;
-  int count = 0;
-  for (const RunRecord& run : in.result.state.runs) {
-    if (run.stage != in.analysis.stage || run.configuration != configuration) continue;
-    if (const auto value = run.values.find(std::string(key)); value != run.values.end()) {
-      sum += value->second;
-      ++count;
-    }
-  }
-  return count > 0 ? sum / count : 0;
+  return MeanOverRuns(in.result.state, in.analysis.stage, configuration, key).value_or(0);
 }
 
 std::vector<std::string> StageNames(const ReportInput& in) {
