@@ -74,9 +74,15 @@ StoredDocument FileOf(Fields& file) {
   return document;
 }
 
-// Beside its own fields, a body may have those that it does not know.
-template <class T>
-ApiResult<T> FinishStoreBody(Fields& fields, UnknownFields unknown, T value) {
+// What `read` makes of the body's fields. Beside its own, a body may have those that it does not
+// know.
+template <class Read>
+auto ParseStoreBody(std::string_view body, UnknownFields unknown, Read read)
+    -> ApiResult<decltype(read(std::declval<Fields&>()))> {
+  const auto parsed = ParseJsonObject(body);
+  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  auto value = read(fields);
   if (unknown == UnknownFields::kRefuse) fields.RefuseOthers();
   if (!fields.ok()) return fields.error();
   return value;
@@ -219,45 +225,27 @@ bool IsStoreName(std::string_view name) {
 
 ApiResult<std::string> ParseStoreCreation(std::string_view body, std::string_view otherwise,
                                           UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  auto value = ReadStoreCreation(fields, otherwise);
-  return FinishStoreBody(fields, unknown, std::move(value));
+  return ParseStoreBody(body, unknown,
+                        [&](Fields& fields) { return ReadStoreCreation(fields, otherwise); });
 }
 
 ApiResult<std::vector<StoredDocument>> ParseStoreDocuments(std::string_view body,
                                                            UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  auto value = ReadStoreDocuments(fields);
-  return FinishStoreBody(fields, unknown, std::move(value));
+  return ParseStoreBody(body, unknown, [&](Fields& fields) { return ReadStoreDocuments(fields); });
 }
 
 ApiResult<StoredDocument> ParseStoreFile(std::string_view body, UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  StoredDocument document = FileOf(fields);
-  return FinishStoreBody(fields, unknown, std::move(document));
+  return ParseStoreBody(body, unknown, [&](Fields& fields) { return FileOf(fields); });
 }
 
 ApiResult<std::vector<StoredDocument>> ParseStoreFileBatch(std::string_view body,
                                                            UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  auto value = ReadStoreFileBatch(fields, unknown);
-  return FinishStoreBody(fields, unknown, std::move(value));
+  return ParseStoreBody(body, unknown,
+                        [&](Fields& fields) { return ReadStoreFileBatch(fields, unknown); });
 }
 
 ApiResult<StoreSearch> ParseStoreSearch(std::string_view body, UnknownFields unknown) {
-  const auto parsed = ParseJsonObject(body);
-  if (const auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  auto value = ReadStoreSearch(fields);
-  return FinishStoreBody(fields, unknown, std::move(value));
+  return ParseStoreBody(body, unknown, [&](Fields& fields) { return ReadStoreSearch(fields); });
 }
 
 namespace openai_internal {
