@@ -167,8 +167,8 @@ ServedModel MakeServed(const ServeFlags& flags, LoadedModel& loaded, LoadedSideM
     }
     served.answer_style =
         StyleOf(*loaded.chat_template, *loaded.tokenizer, loaded.chat_template_source);
-    served.render_chat = [&loaded](std::string_view chat) {
-      return RenderChatJson(*loaded.chat_template, *loaded.tokenizer, chat);
+    served.render_chat = [&loaded, ids = served.answer_style.call_ids](std::string_view chat) {
+      return RenderChatJson(*loaded.chat_template, *loaded.tokenizer, chat, ids);
     };
   }
   return served;

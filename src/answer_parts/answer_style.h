@@ -31,10 +31,15 @@ struct ReasoningMarkers {
   friend bool operator==(const ReasoningMarkers&, const ReasoningMarkers&) = default;
 };
 
+// What a template takes as the id of a tool call. Mistral's raise where one has not nine letters
+// and digits.
+enum class CallIds { kAny, kNineCharacters };
+
 struct AnswerStyle {
   ToolFormat tools = ToolFormat::kJson;
   bool shows_tools = false;  // the template has a place for tools, and for calls and their results
   bool takes_system = true;  // and for a system message
+  CallIds call_ids = CallIds::kAny;
   std::optional<ReasoningMarkers> reasoning;  // none: the model is not known to reason
 };
 

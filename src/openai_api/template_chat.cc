@@ -1,5 +1,6 @@
 #include "openai_api/template_chat.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <ctime>
 #include <optional>
@@ -83,12 +84,56 @@ void ParseToolArguments(Json& messages) {
   }
 }
 
+bool IsNineCharacters(std::string_view id) {
+  const auto is_alphanumeric = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  return id.size() == 9 && std::all_of(id.begin(), id.end(), is_alphanumeric);
+}
+
+// The same for the same id, so that a chat's prefix stays what it was: its FNV-1a hash in base 36.
+std::string NineCharactersOf(std::string_view id) {
+  if (IsNineCharacters(id)) return std::string(id);
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  std::string nine;
+  for (int i = 0; i < 9; ++i, hash /= 36) {
+    nine += "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
+  }
+  return nine;
+}
+
+void ShortenCallIds(Json& messages) {
+  const auto shorten = [](Json& of, const char* name) {
+    if (!of.is_object() || !of.contains(name) || !of[name].is_string()) return;
+    of[name] = NineCharactersOf(of[name].get<std::string>());
+  };
+  for (Json& message : messages) {
+    shorten(message, "tool_call_id");
+    if (!message.is_object() || !message.contains("tool_calls")) continue;
+    for (Json& call : message["tool_calls"]) shorten(call, "id");
+  }
+}
+
 // Templates whose models are asked for calls in a form that answer_parts does not read: gpt-oss's
 // channels, functions in tags whose arguments are none. They get their tools in words instead.
 bool HasForeignToolFormat(std::string_view source, ToolFormat format) {
   const auto names = [&](std::string_view text) { return source.find(text) != source.npos; };
   return names("<|channel|>") || (names("<function=") && format != ToolFormat::kQwenCoder) ||
          (names("<arg_key>") && format != ToolFormat::kGlm);
+}
+
+// Whether a call of this id, and its result, are no error.
+bool TakesCall(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+               const std::string& id) {
+  Json call = {{"id", id}, {"type", "function"}};
+  call["function"] = {{"name", "f"}, {"arguments", Json::object()}};
+  Json chat;
+  chat["messages"] = Json::array(
+      {{{"role", "user"}, {"content", "hello"}},
+       {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({std::move(call)})}},
+       {{"role", "tool"}, {"tool_call_id", id}, {"content", "result"}}});
+  return RenderChatJson(chat_template, tokenizer, openai_internal::Dump(chat)).ok();
 }
 
 }  // namespace
@@ -108,7 +153,7 @@ Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokeniz
 }
 
 Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
-                                   std::string_view json) {
+                                   std::string_view json, CallIds ids) {
   ApiResult<Json> parsed = openai_internal::ParseJsonObject(json);
   if (const auto* error = std::get_if<ApiError>(&parsed)) return Error{error->message};
   Json& chat = std::get<Json>(parsed);
@@ -116,6 +161,7 @@ Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Toke
     return Error{"The chat has no array 'messages'."};
   }
   ParseToolArguments(chat["messages"]);
+  if (ids == CallIds::kNineCharacters) ShortenCallIds(chat["messages"]);
   Dict context;
   SetToken(context, "bos_token", tokenizer, tokenizer.bos());
   SetToken(context, "eos_token", tokenizer, tokenizer.eos());
@@ -159,6 +205,10 @@ AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenize
   chat.erase("tools");
   chat["messages"] = Json::array({{{"role", "system"}, {"content", probe}}, user});
   style.takes_system = shows_probe(chat);
+  if (!TakesCall(chat_template, tokenizer, "call_1") &&
+      TakesCall(chat_template, tokenizer, NineCharactersOf("call_1"))) {
+    style.call_ids = CallIds::kNineCharacters;
+  }
   const ReasoningMarkers think = ThinkMarkers();
   if (!style.reasoning && tokenizer.FindToken(think.open) && tokenizer.FindToken(think.close)) {
     style.reasoning = think;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "chat_template/chat_template.h"
 #include "tests/test_paths.h"
@@ -75,6 +76,42 @@ TEST_F(TemplateChat, TheStyleOfAnswersIsFoundByRendering) {
   EXPECT_EQ(found.tools, ToolFormat::kJson);
 }
 
+// As Mistral's templates refuse ids; a chat with those of another server is rendered all the same.
+TEST_F(TemplateChat, IdsOfCallsAreShortenedForTemplatesThatTakeNineCharacters) {
+  constexpr char kSource[] =
+      "{% for m in messages %}{% for c in m.tool_calls or [] %}{% if c.id | length != 9 %}"
+      "{{ raise_exception('Tool call IDs should have nine characters!') }}{% endif %}<{{ c.id }}"
+      "{% endfor %}{% if m.tool_call_id %}>{{ m.tool_call_id }}{% endif %}{% endfor %}";
+  const auto parsed = ChatTemplate::Parse(kSource);
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(StyleOf(*parsed, *tokenizer_, kSource).call_ids, CallIds::kNineCharacters);
+  const auto rendered = [&](const std::string& id) {
+    nlohmann::json chat;
+    chat["messages"] = {{{"role", "assistant"}, {"tool_calls", {{{"id", id}}}}},
+                        {{"role", "tool"}, {"tool_call_id", id}}};
+    const auto text = RenderChatJson(*parsed, *tokenizer_, chat.dump(), CallIds::kNineCharacters);
+    EXPECT_TRUE(text.ok());
+    return text.ok() ? *text : "";
+  };
+  EXPECT_EQ(rendered("abcDEF123"), "<abcDEF123>abcDEF123");
+  std::set<std::string> seen;
+  for (const char* id : {"", "call_1", "call_2", "toolu_01AbCd", "abc-EF123"}) {
+    const std::string text = rendered(id);
+    ASSERT_EQ(text.size(), 20u) << text;
+    EXPECT_EQ(text.substr(1, 9), text.substr(11)) << id;
+    EXPECT_EQ(text, rendered(id));
+    EXPECT_TRUE(seen.insert(text).second) << id;
+  }
+  EXPECT_FALSE(Render(kSource, R"({"messages": [{"role": "assistant", "tool_calls":
+      [{"id": "call_1"}]}]})")
+                   .ok());  // as it is given
+  // Whoever takes any id is given it.
+  constexpr char kAny[] = "{% for m in messages %}{{ m.tool_calls[0].id }}{% endfor %}";
+  const auto any = ChatTemplate::Parse(kAny);
+  ASSERT_TRUE(any.ok());
+  EXPECT_EQ(StyleOf(*any, *tokenizer_, kAny).call_ids, CallIds::kAny);
+}
+
 TEST_F(TemplateChat, StylesOfRealTemplates) {
   const std::filesystem::path folder =
       std::filesystem::path(SharedDir()) / "fixtures/chat-templates";
@@ -105,6 +142,8 @@ TEST_F(TemplateChat, StylesOfRealTemplates) {
     EXPECT_EQ(found.shows_tools, one.shows_tools) << one.file;
     EXPECT_EQ(found.takes_system, one.takes_system) << one.file;
     EXPECT_EQ(found.reasoning.has_value(), one.reasons) << one.file;
+    EXPECT_EQ(found.call_ids == CallIds::kNineCharacters, found.tools == ToolFormat::kMistral)
+        << one.file;
   }
 }
 
