@@ -213,55 +213,60 @@ TEST(Connections, AThousandStreamsLoseNothing) {
 }
 
 // Connections whose request never ends cost little memory, do not hold up the others, and are told
-// 408 when their time is over.
+// 408 when their time is over. At full length in turns with and without them, because the machine's
+// own pace drifts by more than they cost.
 TEST(Connections, SlowlorisIsBorne) {
   constexpr int kSlow = 2000;
   ServerProcess server(MILLRACE_BINARY, {"--log-format", "json"});
   ASSERT_NE(server.port(), 0);
   const std::string healthy = RequestOf(EvidenceChat(5, 1, 4), false);
-  const auto measure = [&](std::chrono::milliseconds time) {
-    Prober prober(server.port(), healthy);
-    std::this_thread::sleep_for(time);
-    const std::vector<double> times = prober.Stop();
-    EXPECT_EQ(prober.failures(), 0);
-    return times;
-  };
   const auto window = std::chrono::milliseconds(IsFull() ? 8000 : 2000);
-  const std::vector<double> before = measure(window);
-  const int64_t alone = ResidentBytes(server.id());
-
-  std::vector<Socket> sockets;
-  for (int i = 0; i < kSlow; ++i)
-    sockets.emplace_back(server.port(), "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX-A: ");
-  std::thread trickle([&] {
-    // A byte each every two seconds, not all at the same moment. (The tool of that name sends a
-    // line every 15 s.)
-    const auto begin = SteadyClock::now();
-    size_t sent = 0;
-    Serve(
-        sockets,
-        [&] {
-          const double rounds = duration<double>(SteadyClock::now() - begin).count() / 2;
-          for (; static_cast<double>(sent) < rounds * kSlow; ++sent)
-            sockets[sent % kSlow].Send("a");
-          return std::all_of(sockets.begin(), sockets.end(), [](auto& s) { return s.Ended(); });
-        },
-        std::chrono::seconds(120));
-  });
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  const int64_t with = ResidentBytes(server.id());
-  const std::vector<double> during = measure(window);
-  const double each = static_cast<double>(with - alone) / kSlow;
+  const auto measure_into = [&](std::vector<double>& times) {
+    Prober prober(server.port(), healthy);
+    std::this_thread::sleep_for(window);
+    const std::vector<double> more = prober.Stop();
+    EXPECT_EQ(prober.failures(), 0);
+    times.insert(times.end(), more.begin(), more.end());
+  };
+  std::vector<double> before, during;
+  double each = 0;
+  for (int turn = 0; turn < (IsFull() ? 4 : 1); ++turn) {
+    measure_into(before);
+    const int64_t alone = ResidentBytes(server.id());
+    std::vector<Socket> sockets;
+    for (int i = 0; i < kSlow; ++i)
+      sockets.emplace_back(server.port(), "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX-A: ");
+    std::thread trickle([&] {
+      // A byte each every two seconds, not all at the same moment. (The tool of that name sends a
+      // line every 15 s.)
+      const auto begin = SteadyClock::now();
+      size_t sent = 0;
+      Serve(
+          sockets,
+          [&] {
+            const double rounds = duration<double>(SteadyClock::now() - begin).count() / 2;
+            for (; static_cast<double>(sent) < rounds * kSlow; ++sent)
+              sockets[sent % kSlow].Send("a");
+            return std::all_of(sockets.begin(), sockets.end(), [](auto& s) { return s.Ended(); });
+          },
+          std::chrono::seconds(120));
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    each = std::max(each, static_cast<double>(ResidentBytes(server.id()) - alone) / kSlow);
+    measure_into(during);
+    trickle.join();  // the header's time, 10 s, ends them all
+    for (const Socket& socket : sockets) {
+      EXPECT_EQ(socket.received().substr(0, 12), "HTTP/1.1 408");
+    }
+  }
   std::printf(
-      "%d connections that never end: %.1f KB each; healthy p99 %.1f ms before, %.1f during\n",
-      kSlow, each / 1024, Quantile(before, 0.99), Quantile(during, 0.99));
+      "%d connections that never end: %.1f KB each; healthy p99 %.1f ms without (of %zu), %.1f "
+      "with (of %zu)\n",
+      kSlow, each / 1024, Quantile(before, 0.99), before.size(), Quantile(during, 0.99),
+      during.size());
   EXPECT_LT(each, 64 * 1024);
   if (IsFull()) {
     EXPECT_LT(Quantile(during, 0.99), 1.2 * Quantile(before, 0.99));
-  }
-  trickle.join();  // the header's time, 10 s, ends them all
-  for (const Socket& socket : sockets) {
-    EXPECT_EQ(socket.received().substr(0, 12), "HTTP/1.1 408");
   }
 }
 
