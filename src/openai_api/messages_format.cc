@@ -40,6 +40,8 @@ Json ErrorObject(const ApiError& error) {
 
 class MessagesFormat : public AnswerFormat {
  public:
+  explicit MessagesFormat(CitedDocuments documents) : documents_(std::move(documents)) {}
+
   std::string_view IdPrefix() const override { return "msg_"; }
   std::string_view CallIdPrefix() const override { return "toolu_"; }
 
@@ -52,7 +54,7 @@ class MessagesFormat : public AnswerFormat {
       content.push_back({{"type", "thinking"}, {"thinking", choice.reasoning}, {"signature", ""}});
     }
     if (!choice.text.empty() || (choice.calls.empty() && choice.reasoning.empty())) {
-      content.push_back({{"type", "text"}, {"text", choice.text}});
+      AddText(head, choice, content);
     }
     for (const ToolCallText& call : choice.calls) {
       Json block = ToolUse(call);
@@ -72,7 +74,7 @@ class MessagesFormat : public AnswerFormat {
     return events;
   }
 
-  std::vector<StreamEvent> Delta(const ResponseHead&, const ChoiceText& delta) override {
+  std::vector<StreamEvent> Delta(const ResponseHead& head, const ChoiceText& delta) override {
     std::vector<StreamEvent> events;
     if (!delta.reasoning.empty()) {
       if (open_ != Block::kThinking) {
@@ -81,10 +83,7 @@ class MessagesFormat : public AnswerFormat {
       }
       AddToBlock(events, {{"type", "thinking_delta"}, {"thinking", delta.reasoning}});
     }
-    if (!delta.text.empty()) {
-      if (open_ != Block::kText) OpenTextBlock(events);
-      AddToBlock(events, {{"type", "text_delta"}, {"text", delta.text}});
-    }
+    if (!delta.text.empty()) AddText(head, delta, events);
     for (const ToolCallText& call : delta.calls) {
       if (!call.id.empty()) OpenBlock(events, Block::kToolUse, ToolUse(call));
       if (call.arguments.empty()) continue;
@@ -108,6 +107,26 @@ class MessagesFormat : public AnswerFormat {
   }
 
  private:
+  // A block for each piece of the text that citations end.
+  void AddText(const ResponseHead& head, const ChoiceText& choice, Json& content) {
+    for (auto& piece : documents_.Cut(choice.text, choice.citations, head.reduction.get())) {
+      Json block = {{"type", "text"}, {"text", piece.text}};
+      if (!piece.citations.empty()) block["citations"] = std::move(piece.citations);
+      content.push_back(std::move(block));
+    }
+  }
+  void AddText(const ResponseHead& head, const ChoiceText& delta,
+               std::vector<StreamEvent>& events) {
+    for (auto& piece : documents_.Cut(delta.text, delta.citations, head.reduction.get())) {
+      if (open_ != Block::kText || cited_) OpenTextBlock(events);
+      AddToBlock(events, {{"type", "text_delta"}, {"text", piece.text}});
+      for (Json& citation : piece.citations) {
+        AddToBlock(events, {{"type", "citations_delta"}, {"citation", std::move(citation)}});
+      }
+      cited_ = !piece.citations.empty();
+    }
+  }
+
   static Json Message(const ResponseHead& head) {
     return {{"id", head.id},           {"type", "message"},        {"role", "assistant"},
             {"model", head.model},     {"content", Json::array()}, {"stop_reason", nullptr},
@@ -146,6 +165,7 @@ class MessagesFormat : public AnswerFormat {
   void OpenBlock(std::vector<StreamEvent>& events, Block kind, Json block) {
     CloseBlock(events);
     open_ = kind;
+    cited_ = false;
     Add(events, "content_block_start", {{"index", blocks_++}, {"content_block", std::move(block)}});
   }
   void OpenTextBlock(std::vector<StreamEvent>& events) {
@@ -164,13 +184,17 @@ class MessagesFormat : public AnswerFormat {
   }
 
   Json stop_ = {{"stop_reason", nullptr}, {"stop_sequence", nullptr}};
+  CitedDocuments documents_;
   Block open_ = Block::kNone;
-  int blocks_ = 0;  // begun
+  bool cited_ = false;  // the open block ends with a citation
+  int blocks_ = 0;      // begun
 };
 
 }  // namespace
 
-std::unique_ptr<AnswerFormat> MakeMessagesFormat() { return std::make_unique<MessagesFormat>(); }
+std::unique_ptr<AnswerFormat> MakeMessagesFormat(CitedDocuments documents) {
+  return std::make_unique<MessagesFormat>(std::move(documents));
+}
 
 }  // namespace openai_internal
 

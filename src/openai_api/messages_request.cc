@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "openai_api/document_blocks.h"
 #include "openai_api/field_tables.h"
 #include "openai_api/translated_chat.h"
 #include "openai_api/translation.h"
+#include "prompt_reduction/passage.h"
 
 namespace millrace {
 namespace {
@@ -38,6 +41,23 @@ enum class MaxTokens { kRequired, kOptional };
 
 bool Has(const Json& block, const char* type) { return MemberOf(block, "type") == type; }
 
+// A tool's documents are a part of what it says.
+std::string ResultText(Fields& fields, const std::string& where, const Json& content) {
+  if (content.is_null()) return "";
+  if (!content.is_array()) return TextOf(fields, where, content, {"text"});
+  std::string text;
+  for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
+    const std::string at = fmt::format("{}[{}]", where, i);
+    if (!IsDocumentBlock(content[i])) {
+      text += TextOfPart(fields, at, content[i], {"text"});
+      continue;
+    }
+    const GivenDocument document = ReadDocumentBlock(fields, at, content[i]);
+    text += TitledText(document.title, document.content.text) + "\n";
+  }
+  return text;
+}
+
 // The answer to a tool call is a message of its own in a chat.
 void TakeToolResult(Fields& fields, const std::string& where, const Json& block, Json& messages) {
   if (!IsText(block, "tool_use_id")) {
@@ -45,9 +65,8 @@ void TakeToolResult(Fields& fields, const std::string& where, const Json& block,
                        fmt::format("'{}.tool_use_id' must be a string.", where),
                        "missing_required_parameter");
   }
-  const Json& content = MemberOf(block, "content");
-  Json message = ChatMessage(
-      "tool", content.is_null() ? "" : TextOf(fields, where + ".content", content, {"text"}));
+  Json message =
+      ChatMessage("tool", ResultText(fields, where + ".content", MemberOf(block, "content")));
   message["tool_call_id"] = block["tool_use_id"];
   messages.push_back(std::move(message));
 }
@@ -61,9 +80,28 @@ void TakeToolUse(Fields& fields, const std::string& where, const Json& block, Js
   AddToolCall(messages, block["id"], block["name"], Dump(block["input"]));
 }
 
-// Text blocks that stand together become one message.
+struct Turns {
+  Json chat;
+  std::string prefill;
+  std::vector<GivenDocument> documents;
+};
+
+void TakeDocument(Fields& fields, const std::string& where, const Json& block,
+                  std::vector<GivenDocument>& documents) {
+  GivenDocument document = ReadDocumentBlock(fields, where, block);
+  const auto is_result = [](const GivenDocument& one) {
+    return one.kind == GivenDocument::Kind::kSearchResult;
+  };
+  const bool result = is_result(document);
+  document.index = std::count_if(documents.begin(), documents.end(),
+                                 [&](const auto& one) { return is_result(one) == result; });
+  documents.push_back(std::move(document));
+}
+
+// Text blocks that stand together become one message; documents are the chat's.
 void TakeBlocks(Fields& fields, const std::string& where, const std::string& role,
-                const Json& content, Json& messages) {
+                const Json& content, Turns& turns) {
+  Json& messages = turns.chat["messages"];
   bool open = false;  // the last message is this one's text
   for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
     const Json& block = content[i];
@@ -72,6 +110,10 @@ void TakeBlocks(Fields& fields, const std::string& where, const std::string& rol
       if (!open) messages.push_back(ChatMessage(role, ""));
       Json& text = messages.back()["content"];
       text = text.get<std::string>() + block["text"].get<std::string>();
+      open = true;
+    } else if (IsDocumentBlock(block) && role == "user") {
+      if (!open) messages.push_back(ChatMessage(role, ""));
+      TakeDocument(fields, at, block, turns.documents);
       open = true;
     } else if (Has(block, "tool_result") && role == "user") {
       TakeToolResult(fields, at, block, messages);
@@ -83,47 +125,54 @@ void TakeBlocks(Fields& fields, const std::string& where, const std::string& rol
                role != "assistant") {
       // (Thinking of an answer before: templates leave it out, too.)
       fields.Fail(at,
-                  fmt::format("'{}' must be a block of type text, or tool_result of the user's, or "
-                              "tool_use or thinking of the assistant's: this server takes text "
-                              "only.",
+                  fmt::format("'{}' must be a block of type text, or document, search_result or "
+                              "tool_result of the user's, or tool_use or thinking of the "
+                              "assistant's: this server takes text only.",
                               at),
                   "unsupported_parameter");
     }
   }
 }
 
-Json TurnMessages(Fields& fields) {
-  Json messages = Json::array();
+void TakeMessages(Fields& fields, Turns& turns) {
+  Json& messages = turns.chat["messages"] = Json::array();
   if (const Json* system = fields.Find("system")) {
     messages.push_back(ChatMessage("system", TextOf(fields, "system", *system, {"text"})));
   }
-  const Json* turns = fields.Find("messages");
-  if (turns == nullptr || !turns->is_array() || turns->empty()) {
-    fields.Fail("messages", "'messages' must be an array of at least one message.",
-                turns == nullptr ? "missing_required_parameter" : "invalid_type");
-    return messages;
+  const Json* given = fields.Find("messages");
+  if (given == nullptr || !given->is_array() || given->empty()) {
+    return fields.Fail("messages", "'messages' must be an array of at least one message.",
+                       given == nullptr ? "missing_required_parameter" : "invalid_type");
   }
-  for (size_t i = 0; i < turns->size() && fields.ok(); ++i) {
-    const Json& turn = (*turns)[i];
+  for (size_t i = 0; i < given->size() && fields.ok(); ++i) {
+    const Json& turn = (*given)[i];
     const std::string where = fmt::format("messages[{}]", i);
     const Json& role = MemberOf(turn, "role");
     if (role != "user" && role != "assistant") {
-      fields.Fail(where + ".role",
-                  fmt::format("'{}.role' must be user or assistant; the system prompt is the field "
-                              "'system'.",
-                              where),
-                  "invalid_value");
-      break;
+      return fields.Fail(
+          where + ".role",
+          fmt::format(
+              "'{}.role' must be user or assistant; the system prompt is the field 'system'.",
+              where),
+          "invalid_value");
     }
     const Json& content = MemberOf(turn, "content");
     if (content.is_array() && !content.empty()) {
-      TakeBlocks(fields, where + ".content", role, content, messages);
+      TakeBlocks(fields, where + ".content", role, content, turns);
     } else {
       messages.push_back(ChatMessage(role.get<std::string>(),
                                      TextOf(fields, where + ".content", content, {"text"})));
     }
   }
-  return messages;
+  if (turns.documents.empty()) return;
+  if (turns.chat.contains("documents")) {
+    return fields.Fail("documents",
+                       "'documents' is allowed only without blocks of type document or "
+                       "search_result.");
+  }
+  for (const GivenDocument& document : turns.documents) {
+    turns.chat["documents"].push_back(ChatDocument(document));
+  }
 }
 
 void TakeMessageTools(Fields& fields, Json& chat) {
@@ -214,11 +263,6 @@ void TakeOutputFormat(Fields& fields, Json& chat) {
       {"json_schema", {{"name", "output"}, {"strict", true}, {"schema", format["schema"]}}}};
 }
 
-struct Turns {
-  Json chat;
-  std::string prefill;
-};
-
 Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
   RefuseChatNames(fields, {{"stop", "say 'stop_sequences'"},
                            {"max_completion_tokens", "say 'max_tokens'"},
@@ -228,7 +272,7 @@ Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
   Turns turns;
   Json& chat = turns.chat;
   chat = FieldsBut(json, kTakenOfMessages);
-  chat["messages"] = TurnMessages(fields);
+  TakeMessages(fields, turns);
   const auto most = fields.Int("max_tokens", 1, INT32_MAX);
   if (most) {
     chat["max_tokens"] = *most;
@@ -256,7 +300,7 @@ Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
 }
 
 ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
-                                  MaxTokens max_tokens) {
+                                  MaxTokens max_tokens, std::vector<GivenDocument>* documents) {
   ApiResult<Json> parsed = ParseJsonObject(body);
   if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
   const Json& json = std::get<Json>(parsed);
@@ -265,19 +309,22 @@ ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
   if (!fields.ok()) return fields.error();
   ApiResult<ChatRequest> request = ParseTranslated(turns.chat, unknown);
   if (auto* chat = std::get_if<ChatRequest>(&request)) chat->prefill = std::move(turns.prefill);
+  if (documents != nullptr) *documents = std::move(turns.documents);
   return request;
 }
 
 }  // namespace
 
 ApiResult<TranslatedChat> ParseMessagesRequest(std::string_view body, UnknownFields unknown) {
-  ApiResult<ChatRequest> request = ParseTurns(body, unknown, MaxTokens::kRequired);
+  std::vector<GivenDocument> documents;
+  ApiResult<ChatRequest> request = ParseTurns(body, unknown, MaxTokens::kRequired, &documents);
   if (auto* error = std::get_if<ApiError>(&request)) return *error;
-  return TranslatedChat{std::get<ChatRequest>(std::move(request)), MakeMessagesFormat()};
+  return TranslatedChat{std::get<ChatRequest>(std::move(request)),
+                        MakeMessagesFormat(CitedDocuments(std::move(documents)))};
 }
 
 ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFields unknown) {
-  return ParseTurns(body, unknown, MaxTokens::kOptional);
+  return ParseTurns(body, unknown, MaxTokens::kOptional, nullptr);
 }
 
 openai_internal::FieldTable openai_internal::MessagesFields() {

@@ -22,6 +22,7 @@ struct Operation {
 constexpr Operation kOperations[] = {
     {"GET", "/", "The page for people"},
     {"GET", "/health/live", "Whether the process answers"},
+    {"GET", "/health", "The same as /health/ready, under the name that other servers give it"},
     {"GET", "/health/ready", "Whether requests are taken: 503 while it drains"},
     {"GET", "/version", "The server's version"},
     {"GET", "/metrics", "Prometheus metrics"},

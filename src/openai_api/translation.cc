@@ -53,6 +53,19 @@ bool IsText(const Json& object, std::string_view name) {
   return MemberOf(object, name).is_string();
 }
 
+std::string TextOfPart(Fields& fields, const std::string& where, const Json& part,
+                       std::initializer_list<std::string_view> types) {
+  const bool known =
+      IsText(part, "type") && std::find(types.begin(), types.end(), part["type"]) != types.end();
+  if (known && IsText(part, "text")) return part["text"].get<std::string>();
+  fields.Fail(where,
+              fmt::format("'{}' must be a part {{\"type\": \"{}\", \"text\": ...}}: this server "
+                          "takes text only.",
+                          where, *types.begin()),
+              "unsupported_parameter");
+  return {};
+}
+
 std::string TextOf(Fields& fields, const std::string& where, const Json& content,
                    std::initializer_list<std::string_view> types) {
   if (content.is_string()) return content.get<std::string>();
@@ -62,19 +75,8 @@ std::string TextOf(Fields& fields, const std::string& where, const Json& content
     return {};
   }
   std::string text;
-  for (size_t i = 0; i < content.size(); ++i) {
-    const Json& part = content[i];
-    const bool known =
-        IsText(part, "type") && std::find(types.begin(), types.end(), part["type"]) != types.end();
-    if (!known || !IsText(part, "text")) {
-      fields.Fail(fmt::format("{}[{}]", where, i),
-                  fmt::format("'{}[{}]' must be a part {{\"type\": \"{}\", \"text\": ...}}: this "
-                              "server takes text only.",
-                              where, i, *types.begin()),
-                  "unsupported_parameter");
-      return {};
-    }
-    text += part["text"].get<std::string>();
+  for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
+    text += TextOfPart(fields, fmt::format("{}[{}]", where, i), content[i], types);
   }
   return text;
 }

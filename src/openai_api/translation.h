@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "openai_api/answer_format.h"
+#include "openai_api/document_blocks.h"
 #include "openai_api/json_fields.h"
 #include "openai_api/request_parser.h"
 
@@ -24,7 +25,7 @@ ApiResult<ChatRequest> ParseTranslated(const Json& json, UnknownFields unknown);
 // Responses and messages: an answer has one choice. `echo`: the fields of a response that repeat
 // the request's.
 std::unique_ptr<AnswerFormat> MakeResponsesFormat(Json echo);
-std::unique_ptr<AnswerFormat> MakeMessagesFormat();
+std::unique_ptr<AnswerFormat> MakeMessagesFormat(CitedDocuments documents);
 
 // All fields of `json` but those named.
 Json FieldsBut(const Json& json, std::span<const std::string_view> names);
@@ -33,6 +34,9 @@ FieldTable WithChatFields(FieldTable own, std::span<const std::string_view> name
 // Fails where a field is there that has another name, or no meaning, in this interface.
 void RefuseChatNames(Fields& fields,
                      std::initializer_list<std::pair<const char*, const char*>> names);
+// The text of a part of one of `types`. Nothing, and `fields` fails, for anything else.
+std::string TextOfPart(Fields& fields, const std::string& where, const Json& part,
+                       std::initializer_list<std::string_view> types);
 // The text of content that is a string or an array of parts of one of `types`, each with a "text".
 // Nothing, and `fields` fails, for anything else.
 std::string TextOf(Fields& fields, const std::string& where, const Json& content,

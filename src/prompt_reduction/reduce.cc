@@ -241,6 +241,7 @@ ReducedPrompt ReduceRanked(Candidates candidates, const ReductionConfig& config,
         kept);
   for (const size_t i : kept) {
     JudgedPassage& j = reduced.kept.emplace_back(std::move(judged[i]));
+    j.bytes = j.passage.text.size();
     if (cut || reduced.kept.size() != i + 1) {  // it has another text or number now
       j.tokens = count(NumberedLine(reduced.kept.size(), j.passage.title, j.passage.text));
     }

@@ -89,6 +89,7 @@ struct JudgedPassage {
   double score = 0;
   PassageFate fate = PassageFate::kAll;
   int64_t tokens = 0;
+  size_t bytes = 0;  // of the document's text that it is, from passage.begin; of kept ones
 };
 
 struct ReducedPrompt {

@@ -104,6 +104,39 @@ test("messages: a last turn of the assistant is gone on with", async () => {
   assert.ok(!textOf(rest).startsWith(whole));
 });
 
+// The demo model answers from what it is shown, and says where it stands.
+test("messages: documents and search results are answered from, and cited", async () => {
+  const citations = { enabled: true };
+  const plain = (title, data) => ({ type: "document", title, citations,
+    source: { type: "text", media_type: "text/plain", data } });
+  const hioprork = "The price of Hioprork is 726 euros. Hioprork comes in the colour red.";
+  const about = (question) => ask({ system: undefined, max_tokens: 40, temperature: 0, messages: [{ role: "user", content: [
+    plain("Kelmora", "Kelmora is a city. It is made of stone."),
+    plain("Hioprork", hioprork),
+    { type: "search_result", source: "https://prices.example/bapeal", title: "Bapeal", citations,
+      content: [{ type: "text", text: "Bapeal parses log files." }, { type: "text", text: "The price of Bapeal is 12 euros." }] },
+    { type: "text", text: question },
+  ] }] });
+  const price = await client.messages.create(about("What is the price of Hioprork?"));
+  assert.match(textOf(price), /^The price of Hioprork is 726 euros\. \[\d\]/);
+  assert.deepEqual(price.content[0].citations, [{ type: "char_location", cited_text: hioprork, document_index: 1,
+    document_title: "Hioprork", start_char_index: 0, end_char_index: hioprork.length, file_id: null }]);
+  const other = about("What is the price of Bapeal?");
+  const whole = await client.messages.create(other);
+  const [cited] = whole.content[0].citations;
+  assert.equal(cited.type, "search_result_location");
+  assert.equal(cited.source, "https://prices.example/bapeal");
+  assert.deepEqual([cited.search_result_index, cited.start_block_index, cited.end_block_index], [0, 0, 2]);
+  const streamed = await client.messages.stream(other).finalMessage();
+  assert.deepEqual(streamed.content, whole.content);
+  const { max_tokens, seed, temperature, ...counted } = other;
+  const { input_tokens } = await client.messages.countTokens(counted);
+  assert.equal(input_tokens, whole.usage.input_tokens + whole.usage.cache_read_input_tokens);
+  const pdf = { type: "document", source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" } };
+  await assert.rejects(client.messages.create(ask({ messages: [{ role: "user", content: [pdf] }] })),
+    (error) => error.status === 400 && /text only/.test(error.message));
+});
+
 test("count_tokens says what messages takes", async () => {
   const { max_tokens: _, seed: __, ...body } = ask();
   const count = await client.messages.countTokens(body);

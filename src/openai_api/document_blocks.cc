@@ -1,0 +1,170 @@
+#include "openai_api/document_blocks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "openai_api/request_parser.h"
+#include "openai_api/translation.h"
+
+namespace millrace::openai_internal {
+namespace {
+
+bool Has(const Json& object, const char* type) { return MemberOf(object, "type") == type; }
+
+int64_t CharactersOf(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
+}
+
+// The bytes of so many characters from the front, or all.
+size_t BytesOf(std::string_view text, int64_t characters) {
+  size_t bytes = 0;
+  for (; bytes < text.size(); ++bytes) {
+    if ((static_cast<unsigned char>(text[bytes]) & 0xc0u) != 0x80u && characters-- == 0) break;
+  }
+  return bytes;
+}
+
+// A string, or an array of text blocks.
+TextBlocks ReadTextBlocks(Fields& fields, const std::string& where, const Json& content) {
+  TextBlocks blocks;
+  if (!content.is_array()) {
+    blocks.begins.push_back(0);
+    blocks.text = TextOf(fields, where, content, {"text"});
+    return blocks;
+  }
+  for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
+    if (i > 0) blocks.text += '\n';
+    blocks.begins.push_back(blocks.text.size());
+    blocks.text += TextOfPart(fields, fmt::format("{}[{}]", where, i), content[i], {"text"});
+  }
+  if (blocks.begins.empty()) blocks.begins.push_back(0);
+  return blocks;
+}
+
+void ReadSource(Fields& fields, const std::string& where, const Json& source,
+                GivenDocument& document) {
+  if (Has(source, "text") && IsText(source, "data")) {
+    document.content = {source["data"].get<std::string>(), {0}};
+  } else if (Has(source, "content")) {
+    document.kind = GivenDocument::Kind::kBlocks;
+    document.content = ReadTextBlocks(fields, where + ".content", MemberOf(source, "content"));
+  } else {
+    fields.Fail(where,
+                fmt::format("'{}' must be of type text, with 'data', or content, with 'content': "
+                            "this server takes text only, fetches no URL and stores no files.",
+                            where),
+                "unsupported_parameter");
+  }
+}
+
+}  // namespace
+
+bool IsDocumentBlock(const Json& block) {
+  return Has(block, "document") || Has(block, "search_result");
+}
+
+GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const Json& block) {
+  GivenDocument document;
+  if (Has(block, "search_result")) {
+    document.kind = GivenDocument::Kind::kSearchResult;
+    if (!IsText(block, "source") || !IsText(block, "title")) {
+      fields.Fail(where, fmt::format("'{}' must have a source and a title.", where),
+                  "missing_required_parameter");
+      return document;
+    }
+    document.source = block["source"].get<std::string>();
+    document.content = ReadTextBlocks(fields, where + ".content", MemberOf(block, "content"));
+  } else {
+    ReadSource(fields, where + ".source", MemberOf(block, "source"), document);
+  }
+  const Json& title = MemberOf(block, "title");
+  if (title.is_string()) document.title = title.get<std::string>();
+  if ((!title.is_string() && !title.is_null()) || document.title.size() > kMaxDocumentTitle) {
+    fields.Fail(where + ".title", fmt::format("'{}.title' must be a string of at most {} bytes.",
+                                              where, kMaxDocumentTitle));
+  }
+  document.cited = MemberOf(MemberOf(block, "citations"), "enabled") == true;
+  return document;
+}
+
+Json ChatDocument(const GivenDocument& document) {
+  return {{"title", document.title}, {"text", document.content.text}};
+}
+
+CitedDocuments::CitedDocuments(std::vector<GivenDocument> documents)
+    : documents_(std::move(documents)) {
+  for (GivenDocument& document : documents_) {
+    if (!document.cited) document.content = {};  // its text is the chat's alone
+  }
+}
+
+std::vector<CitedDocuments::Piece> CitedDocuments::Cut(std::string_view text,
+                                                       std::span<const Citation> citations,
+                                                       const ReductionReport* reduction) {
+  std::vector<Piece> pieces;
+  int64_t end = -1;  // of the last piece, which a citation ends
+  for (const Citation& citation : citations) {
+    auto json = reduction == nullptr ? std::nullopt
+                                     : CitationOf(reduction->reduced.kept[citation.number - 1]);
+    if (!json) continue;
+    if (citation.end != end) {
+      const size_t bytes = BytesOf(text, citation.end - characters_);
+      pieces.push_back({text.substr(0, bytes)});
+      text.remove_prefix(bytes);
+      characters_ = end = citation.end;
+    }
+    pieces.back().citations.push_back(std::move(*json));
+  }
+  characters_ += CharactersOf(text);
+  if (!text.empty() || pieces.empty()) pieces.push_back({text});
+  return pieces;
+}
+
+// None where the passage is from elsewhere, or its document is not to be cited.
+std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) const {
+  if (passage.passage.document >= documents_.size()) return std::nullopt;
+  const GivenDocument& document = documents_[passage.passage.document];
+  if (!document.cited) return std::nullopt;
+  const std::string_view text = document.content.text;
+  const size_t begin = std::min(passage.passage.begin, text.size());
+  const size_t end = std::min(begin + passage.bytes, text.size());
+  const Json title = document.title.empty() ? Json(nullptr) : Json(document.title);
+  if (document.kind == GivenDocument::Kind::kText) {
+    const int64_t first = CharactersOf(text.substr(0, begin));
+    const std::string_view cited = text.substr(begin, end - begin);
+    return Json{{"type", "char_location"},
+                {"cited_text", cited},
+                {"document_index", document.index},
+                {"document_title", title},
+                {"start_char_index", first},
+                {"end_char_index", first + CharactersOf(cited)},
+                {"file_id", nullptr}};
+  }
+  const auto& begins = document.content.begins;
+  const auto first = std::upper_bound(begins.begin(), begins.end(), begin) - begins.begin() - 1;
+  const auto last = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
+  const size_t from = begins[static_cast<size_t>(first)];
+  const size_t to = static_cast<size_t>(last) < begins.size()
+                        ? begins[static_cast<size_t>(last)] - 1  // without the newline
+                        : text.size();
+  const bool result = document.kind == GivenDocument::Kind::kSearchResult;
+  Json json = {{"type", result ? "search_result_location" : "content_block_location"},
+               {"cited_text", text.substr(from, to - from)},
+               {"start_block_index", first},
+               {"end_block_index", last}};
+  if (result) {
+    json["search_result_index"] = document.index;
+    json["source"] = document.source;
+    json["title"] = title;
+  } else {
+    json["document_index"] = document.index;
+    json["document_title"] = title;
+    json["file_id"] = nullptr;
+  }
+  return json;
+}
+
+}  // namespace millrace::openai_internal
