@@ -16,6 +16,18 @@ void Router::Add(std::string method, std::string pattern, HttpHandler handler) {
   routes_.push_back(std::move(route));
 }
 
+std::string_view Router::MeantBy(std::string_view path) const {
+  std::string_view meant;
+  for (const Route& route : routes_) {
+    const std::string_view known = route.path;
+    if (route.open_ended || known.size() < 2 || path.size() < 2) continue;
+    if ((known.ends_with(path) || path.ends_with(known)) && known.size() > meant.size()) {
+      meant = known;
+    }
+  }
+  return meant;
+}
+
 void Router::operator()(HttpRequest request, Responder responder) const {
   const std::string_view path = request.path;
   const std::string_view method =
@@ -36,7 +48,13 @@ void Router::operator()(HttpRequest request, Responder responder) const {
     }
   }
   if (matched.empty()) {
-    responder.Send(error_format_(404, "There is nothing at " + request.path + ".", request.path));
+    std::string message = "There is nothing at " + request.path;
+    if (const std::string_view meant = MeantBy(path); !meant.empty()) {
+      message.append("; is it ").append(meant).append(" that you want?");
+    } else {
+      message += '.';
+    }
+    responder.Send(error_format_(404, message, request.path));
     return;
   }
   std::string allow;

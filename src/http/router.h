@@ -1,7 +1,7 @@
-// Router: method and path -> handler. Knows what to say otherwise: 404 for an unknown path, 405
-// with Allow for a known path and another method, 204 with Allow for OPTIONS; HEAD is answered by
-// the GET handler (the connection leaves the body out). Invariant: immutable while a server uses
-// it.
+// Router: method and path -> handler. Knows what to say otherwise: 404 for an unknown path, with
+// the known one that it has a beginning less or more than; 405 with Allow for a known path and
+// another method, 204 with Allow for OPTIONS; HEAD is answered by the GET handler (the connection
+// leaves the body out). Invariant: immutable while a server uses it.
 #pragma once
 
 #include <string>
@@ -30,6 +30,9 @@ class Router {
     bool open_ended = false;
     HttpHandler handler;
   };
+  // The path that an unknown one may mean: without the "/v1" that it has, or with it. Or empty.
+  std::string_view MeantBy(std::string_view path) const;
+
   ErrorFormat error_format_;
   std::vector<Route> routes_;
 };

@@ -25,6 +25,12 @@ TEST_F(HttpServerTest, MethodsAndPaths) {
   TestClient client(port());
   EXPECT_EQ(client.Get("/nothing").status, 404);
   EXPECT_EQ(client.Get("/under/").status, 404);
+  // A path that has a known one's end, or ends with one, names it.
+  const std::string asked = "; is it /hello that you want?";
+  EXPECT_NE(client.Get("/v1/hello").body.find("/v1/hello" + asked), std::string::npos);
+  for (const char* path : {"/", "/v1/", "/hell", "/hello/", "/nothing"}) {
+    EXPECT_EQ(client.Get(path).body.find("you want"), std::string::npos) << path;
+  }
   const ClientResponse wrong = client.Post("/hello", "x");
   EXPECT_EQ(wrong.status, 405);
   EXPECT_EQ(wrong.headers.at("allow"), "GET, HEAD, OPTIONS");

@@ -95,6 +95,7 @@ TEST_F(ServerTest, OtherRoutes) {
   TestClient client(port());
   EXPECT_EQ(client.Get("/health/live").status, 200);
   EXPECT_EQ(client.Get("/health/ready").status, 200);
+  EXPECT_EQ(client.Get("/health").status, 200);
   EXPECT_EQ(json::parse(client.Get("/version").body)["version"], "test");
   EXPECT_EQ(json::parse(client.Get("/v1/models").body)["data"][0]["id"], "org/fake");
   EXPECT_EQ(json::parse(client.Get("/v1/models/org%2Ffake").body)["id"], "org/fake");

@@ -225,6 +225,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       add("GET", "/debug/timeline", HandleTimeline, Access::kKeys, Thread::kWorker);
       add("GET", "/debug/kv", HandleKvMap, Access::kKeys, Thread::kWorker);
     }
+    add("GET", "/health", HandleReady, Access::kOpen, Thread::kIo);  // as other servers call it
     add("GET", "/health/live", HandleLive, Access::kOpen, Thread::kIo);
     add("GET", "/health/ready", HandleReady, Access::kOpen, Thread::kIo);
     add("GET", "/v1/insights", HandleInsights, Access::kKeys, Thread::kWorker);
