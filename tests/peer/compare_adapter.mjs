@@ -4,10 +4,11 @@
 //
 // usage: node compare_adapter.mjs MILLRACE
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readLogits, relativeError } from "./logits.mjs";
 
 const [millrace] = process.argv.slice(2);
 if (!millrace) {
@@ -66,20 +67,6 @@ function writePeftAdapter(path, tensors) {
   mkdirSync(path, { recursive: true });
   writeFileSync(join(path, "adapter_config.json"), JSON.stringify(config));
   writeFileSync(join(path, "adapter_model.safetensors"), Buffer.concat([length, json, ...parts]));
-}
-
-function readLogits(path) {
-  const bytes = readFileSync(path);
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
-// sum (x - y)^2 / sum y^2, square root, over all logits.
-function relativeError(x, y) {
-  let off = 0, size = 0;
-  for (let i = 0; i < y.length; ++i) {
-    off += (x[i] - y[i]) ** 2;
-    size += y[i] ** 2;
-  }
-  return Math.sqrt(off / size);
 }
 
 let failed = false;

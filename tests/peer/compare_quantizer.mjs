@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { readLogits, relativeError } from "./logits.mjs";
 
 const kFileTypes = {
   F16: 1, BF16: 32, Q8_0: 7, Q6_K: 18, Q5_K_M: 17, Q5_K_S: 16, Q4_K_M: 15, Q4_K_S: 14, Q4_0: 2, IQ4_NL: 25, IQ4_XS: 30,
@@ -42,16 +43,6 @@ const quality = (file) =>
 const importance = join(folder, "importance.dat");
 run(millrace, ["quantize", model, join(folder, "q8.gguf"), "Q8_0", "--calibration", calibration, "--save-importance", importance]);
 
-// sum (x - y)^2 / sum y^2, square root, over all logits.
-function relativeError(x, y) {
-  let off = 0, size = 0;
-  for (let i = 0; i < x.length; ++i) {
-    off += (x[i] - y[i]) ** 2;
-    size += y[i] ** 2;
-  }
-  return Math.sqrt(off / size);
-}
-
 // The first questions of a JSONL text with their documents and answers, or the first characters of a plain one.
 function textTokens() {
   const raw = readFileSync(text, "utf8");
@@ -64,10 +55,6 @@ function textTokens() {
 }
 const kProbes = [textTokens(), Array.from({ length: 48 }, (_, i) => (i * 7 + 3) % 250).join(",")];
 
-function readLogits(path) {
-  const bytes = readFileSync(path);
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
 function ourLogits(file, tokens) {
   const out = join(folder, "ours.f32");
   run(millrace, ["inspect", file, "--logits", out, "--tokens", tokens, "--kv-type", "f32"]);
