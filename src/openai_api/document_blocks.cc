@@ -123,18 +123,19 @@ std::vector<CitedDocuments::Piece> CitedDocuments::Cut(std::string_view text,
   return pieces;
 }
 
-// None where the passage is from elsewhere, or its document is not to be cited.
-std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) const {
+// None where the passage is from elsewhere, its document is not to be cited, or enough is.
+std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) {
   if (passage.passage.document >= documents_.size()) return std::nullopt;
   const GivenDocument& document = documents_[passage.passage.document];
   if (!document.cited) return std::nullopt;
   const std::string_view text = document.content.text;
   const size_t begin = std::min(passage.passage.begin, text.size());
-  const size_t end = std::min(begin + passage.bytes, text.size());
+  const std::string_view cited = text.substr(begin, passage.bytes);
+  if (cited.size() > kMostCitedBytes - cited_bytes_) return std::nullopt;
+  cited_bytes_ += cited.size();
   const Json title = document.title.empty() ? Json(nullptr) : Json(document.title);
   if (document.kind == GivenDocument::Kind::kText) {
     const int64_t first = CharactersOf(text.substr(0, begin));
-    const std::string_view cited = text.substr(begin, end - begin);
     return Json{{"type", "char_location"},
                 {"cited_text", cited},
                 {"document_index", document.index},
@@ -145,16 +146,13 @@ std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) con
   }
   const auto& begins = document.content.begins;
   const auto first = std::upper_bound(begins.begin(), begins.end(), begin) - begins.begin() - 1;
-  const auto last = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
-  const size_t from = begins[static_cast<size_t>(first)];
-  const size_t to = static_cast<size_t>(last) < begins.size()
-                        ? begins[static_cast<size_t>(last)] - 1  // without the newline
-                        : text.size();
+  const auto behind =
+      std::lower_bound(begins.begin(), begins.end(), begin + cited.size()) - begins.begin();
   const bool result = document.kind == GivenDocument::Kind::kSearchResult;
   Json json = {{"type", result ? "search_result_location" : "content_block_location"},
-               {"cited_text", text.substr(from, to - from)},
+               {"cited_text", cited},
                {"start_block_index", first},
-               {"end_block_index", last}};
+               {"end_block_index", behind}};
   if (result) {
     json["search_result_index"] = document.index;
     json["source"] = document.source;

@@ -43,6 +43,10 @@ GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const 
 // What a chat's `documents` say of it.
 Json ChatDocument(const GivenDocument& document);
 
+// Of passages that an answer's citations repeat; those that would be more are left out, so that an
+// answer of brackets is not thousands of times as long.
+inline constexpr size_t kMostCitedBytes = size_t{4} << 20;
+
 // An answer's citations, for as long as the answer is written.
 class CitedDocuments {
  public:
@@ -59,10 +63,11 @@ class CitedDocuments {
                          const ReductionReport* reduction);
 
  private:
-  std::optional<Json> CitationOf(const JudgedPassage& passage) const;
+  std::optional<Json> CitationOf(const JudgedPassage& passage);
 
   std::vector<GivenDocument> documents_;
   int64_t characters_ = 0;  // of the answer so far
+  size_t cited_bytes_ = 0;
 };
 
 }  // namespace millrace::openai_internal

@@ -183,6 +183,11 @@ TEST_F(DocumentBlocks, WhatIsNoTextIsRefusedByItsPlace) {
   EXPECT_EQ(error(titled).param, at + ".title");
   titled["title"] = std::string(kMaxDocumentTitle + 1, 'x');
   EXPECT_EQ(error(titled).param, at + ".title");
+  json many = json::array();
+  for (size_t i = 0; i <= kMaxDocuments; ++i) many.push_back(Plain("x"));
+  const std::string last = "messages[0].content[" + std::to_string(kMaxDocuments) + "]";
+  EXPECT_EQ(ErrorOf(ParseMessagesRequest(Body(many).dump(), UnknownFields::kIgnore), "many").param,
+            last);
   const json both = Body(json::array({Plain("x")}), {{"documents", {"y"}}});
   EXPECT_EQ(ErrorOf(ParseMessagesRequest(both.dump(), UnknownFields::kIgnore), "both").param,
             "documents");
@@ -250,13 +255,19 @@ TEST_F(DocumentBlocks, APassageIsCitedWhereItStands) {
   json block = Whole("[1]")[0]["citations"][0];
   EXPECT_EQ(block["start_block_index"], 1);
   EXPECT_EQ(block["end_block_index"], 2);
-  EXPECT_THAT(block["cited_text"], "Two.");
+  EXPECT_EQ(block["cited_text"], "wo");
   // One without text, and a passage that is from elsewhere.
   Take(Body(json::array({Custom(json::array()), TextBlock("?")})));
   block = Whole("[1]")[0]["citations"][0];
   EXPECT_EQ(block["cited_text"], "");
   KeepOnly(7, 0, 1);
   EXPECT_EQ(Whole("[1]"), json::array({TextBlock("[1]")}));
+  // One that is cited again and again.
+  Take(Body(json::array({Plain(std::string(1 << 20, 'x').c_str()), TextBlock("?")})));
+  const json often = Whole("[1][1, 1][1][1][1]");
+  ASSERT_EQ(often.size(), 4u);
+  EXPECT_EQ(often[1]["citations"].size(), 2u);
+  EXPECT_EQ(often[3], TextBlock("[1][1]"));
 }
 
 }  // namespace

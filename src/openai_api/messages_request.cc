@@ -84,18 +84,17 @@ struct Turns {
   Json chat;
   std::string prefill;
   std::vector<GivenDocument> documents;
+  int64_t search_results = 0, other_documents = 0;  // of them
 };
 
-void TakeDocument(Fields& fields, const std::string& where, const Json& block,
-                  std::vector<GivenDocument>& documents) {
-  GivenDocument document = ReadDocumentBlock(fields, where, block);
-  const auto is_result = [](const GivenDocument& one) {
-    return one.kind == GivenDocument::Kind::kSearchResult;
-  };
-  const bool result = is_result(document);
-  document.index = std::count_if(documents.begin(), documents.end(),
-                                 [&](const auto& one) { return is_result(one) == result; });
-  documents.push_back(std::move(document));
+void TakeDocument(Fields& fields, const std::string& where, const Json& block, Turns& turns) {
+  if (turns.documents.size() == kMaxDocuments) {
+    return fields.Fail(where, fmt::format("'{}' is one document too many: at most {} are allowed.",
+                                          where, kMaxDocuments));
+  }
+  GivenDocument& document = turns.documents.emplace_back(ReadDocumentBlock(fields, where, block));
+  const bool result = document.kind == GivenDocument::Kind::kSearchResult;
+  document.index = result ? turns.search_results++ : turns.other_documents++;
 }
 
 // Text blocks that stand together become one message; documents are the chat's.
@@ -113,7 +112,7 @@ void TakeBlocks(Fields& fields, const std::string& where, const std::string& rol
       open = true;
     } else if (IsDocumentBlock(block) && role == "user") {
       if (!open) messages.push_back(ChatMessage(role, ""));
-      TakeDocument(fields, at, block, turns.documents);
+      TakeDocument(fields, at, block, turns);
       open = true;
     } else if (Has(block, "tool_result") && role == "user") {
       TakeToolResult(fields, at, block, messages);
