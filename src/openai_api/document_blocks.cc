@@ -131,8 +131,9 @@ std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) {
   const std::string_view text = document.content.text;
   const size_t begin = std::min(passage.passage.begin, text.size());
   const std::string_view cited = text.substr(begin, passage.bytes);
-  if (cited.size() > kMostCitedBytes - cited_bytes_) return std::nullopt;
-  cited_bytes_ += cited.size();
+  const size_t bytes = cited.size() + document.source.size() + document.title.size();
+  if (bytes > kMostCitedBytes - cited_bytes_) return std::nullopt;
+  cited_bytes_ += bytes;
   const Json title = document.title.empty() ? Json(nullptr) : Json(document.title);
   if (document.kind == GivenDocument::Kind::kText) {
     const int64_t first = CharactersOf(text.substr(0, begin));

@@ -43,8 +43,8 @@ GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const 
 // What a chat's `documents` say of it.
 Json ChatDocument(const GivenDocument& document);
 
-// Of passages that an answer's citations repeat; those that would be more are left out, so that an
-// answer of brackets is not thousands of times as long.
+// Of passages, titles and sources that an answer's citations repeat; those that would be more are
+// left out, so that an answer of brackets is not thousands of times as long.
 inline constexpr size_t kMostCitedBytes = size_t{4} << 20;
 
 // An answer's citations, for as long as the answer is written.
