@@ -78,6 +78,34 @@ TEST_F(HttpServerTest, ChunkedBodiesAndExpectations) {
   EXPECT_EQ(client.ReadResponse().status, 417);
 }
 
+// As slow clients send them: cut after every byte, and in two at every place.
+TEST_F(HttpServerTest, ChunkedBodiesInPieces) {
+  StartServer();
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
+  for (const std::string body : {"0\r\n\r\n", "4;e=1\r\nWiki\r\n0;e\r\nTrailer: x\r\n\r\n"}) {
+    const std::string expected = body[0] == '0' ? "" : "Wiki";
+    TestClient client(port());
+    client.Send(head);
+    for (const char byte : body) {
+      pause();
+      client.Send(std::string(1, byte));
+    }
+    EXPECT_EQ(client.ReadResponse().body, expected);
+    for (size_t cut = 0; cut <= body.size(); ++cut) {
+      client.Send(head + body.substr(0, cut));
+      pause();
+      client.Send(body.substr(cut) + "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+      EXPECT_EQ(client.ReadResponse().body, expected) << cut;
+      EXPECT_EQ(client.ReadResponse().body, "hello") << cut;
+    }
+  }
+  TestClient client(port());  // one that ends within what was waited for
+  client.Send(head + "0\r\n\r");
+  client.HalfClose();
+  EXPECT_EQ(client.ReadResponse().status, 400);
+}
+
 TEST_F(HttpServerTest, Http10) {
   StartServer();
   TestClient client(port());
