@@ -49,18 +49,17 @@ Automaton::StateId Automaton::Close(std::vector<Item>& raw) {
   bool accepts = false;
   list_.clear();
   calls_.clear();
+  noted_calls_.Clear();
+  noted_items_.Clear();
   for (const Item& item : raw) {
     list_.push_back(item);
     if (!nfa_.states[At(item.state)].accepts) continue;
     const Set tail = tails_[At(item.tail)];
     accepts |= tail.accepts;
-    list_.insert(list_.end(), items_.begin() + static_cast<std::ptrdiff_t>(tail.first),
-                 items_.begin() + static_cast<std::ptrdiff_t>(tail.first + tail.count));
+    NoteItemsOf(tail, list_);
     if (list_.size() > 4 * kMaxItems) exhausted_ = true;
     if (exhausted_) return kDead;
   }
-  std::sort(list_.begin(), list_.end());
-  list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
   for (size_t i = 0, known = list_.size(); i < known; ++i) Enter(Item(list_[i]));
   // Rules from outer to inner: when one's turn comes, all its callers are known.
   const auto later = [](const PendingCall& a, const PendingCall& b) { return a.order > b.order; };
@@ -86,15 +85,29 @@ Automaton::StateId Automaton::Close(std::vector<Item>& raw) {
   std::erase_if(list_, [&](const Item& item) { return nfa_.states[At(item.state)].bytes.empty(); });
   std::sort(list_.begin(), list_.end());
   list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
-  if (list_.size() > kMaxItems || bytes() > kMaxBytes) exhausted_ = true;
+  work_ += raw.size() + list_.size();
+  if (list_.size() > kMaxItems || bytes() > kMaxBytes || work_ > kMaxWork) exhausted_ = true;
   if (exhausted_) return kDead;
   return Intern(list_, accepts);
 }
 
-// Notes the calls that the item begins with.
+void Automaton::NoteItem(const Item& item, std::vector<Item>& items) {
+  if (noted_items_.Add(0, item.key())) items.push_back(item);
+}
+
+void Automaton::NoteItemsOf(const Set& tail, std::vector<Item>& items) {
+  for (size_t i = tail.first; i < tail.first + tail.count; ++i) NoteItem(items_[i], items);
+}
+
+// Notes the calls that the item begins with, each once: where parts of a pattern may be empty, many
+// items begin with the same.
 void Automaton::Enter(const Item& item) {
-  for (const CallEdge& call : nfa_.states[At(item.state)].calls) {
-    calls_.push_back({nfa_.rules[At(call.rule)].order, call.rule, {call.target, item.tail}});
+  const std::vector<CallEdge>& calls = nfa_.states[At(item.state)].calls;
+  work_ += calls.size() / 8;  // most of many are known already
+  for (const CallEdge& call : calls) {
+    const Item back{call.target, item.tail};
+    if (!noted_calls_.Add(static_cast<uint64_t>(call.rule), back.key())) continue;
+    calls_.push_back({nfa_.rules[At(call.rule)].order, call.rule, back});
   }
   if (calls_.size() > 4 * kMaxItems) exhausted_ = true;
 }
@@ -122,18 +135,18 @@ int32_t Automaton::Find(const std::vector<Item>& sorted, bool accepts, const std
 // already in it, so that leaving a rule never takes more than one look.
 int32_t Automaton::InternTail(std::vector<Item>& back) {
   closed_.clear();
+  noted_items_.Clear();
   bool ends = false;
   for (const Item& item : back) {
     const NfaState& state = nfa_.states[At(item.state)];
-    if (HasEdges(state)) closed_.push_back(item);
+    if (HasEdges(state)) NoteItem(item, closed_);
     if (!state.accepts) continue;
     const Set& tail = tails_[At(item.tail)];
     ends |= tail.accepts;
-    closed_.insert(closed_.end(), items_.begin() + static_cast<std::ptrdiff_t>(tail.first),
-                   items_.begin() + static_cast<std::ptrdiff_t>(tail.first + tail.count));
+    NoteItemsOf(tail, closed_);
   }
   std::sort(closed_.begin(), closed_.end());
-  closed_.erase(std::unique(closed_.begin(), closed_.end()), closed_.end());
+  work_ += back.size() + closed_.size();
   if (closed_.size() > kMaxItems) exhausted_ = true;
   uint64_t hash = 0;
   if (closed_.empty() && ends) return kEndTail;
@@ -165,6 +178,7 @@ Automaton::StateId Automaton::Intern(std::vector<Item>& sorted, bool accepts) {
 Automaton::StateId Automaton::Compute(StateId from, uint16_t symbol) {
   raw_.clear();
   const Set set = states_[At(from)];
+  work_ += set.count;
   for (size_t i = set.first; i < set.first + set.count; ++i) {
     for (const ByteEdge& edge : nfa_.states[At(items_[i].state)].bytes) {
       if (edge.low <= symbol && symbol <= edge.high) raw_.push_back({edge.target, items_[i].tail});
@@ -186,6 +200,7 @@ Automaton::StateId Automaton::Next(StateId from, uint16_t symbol) {
 Automaton::StateId Automaton::NextToken(StateId from, TokenId id) {
   const OutputVocabulary::Token& token = vocabulary_.token(id);
   if (token.bytes.empty()) return kDead;
+  work_ = 0;
   if (token.control) from = Next(from, kControlSymbol);
   for (const char byte : token.bytes) {
     if (from == kDead) break;

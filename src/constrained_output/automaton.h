@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "constrained_output/nfa.h"
 #include "constrained_output/output_vocabulary.h"
+#include "constrained_output/quick_set.h"
 #include "constrained_output/token_mask.h"
 #include "constrained_output/token_trie.h"
 
@@ -38,6 +39,9 @@ class Automaton {
   static constexpr int32_t kMaxNesting = 1000;
   static constexpr size_t kMaxItems = 4096;        // of one state
   static constexpr size_t kMaxBytes = 256u << 20;  // of the whole automaton
+  // Items looked at for one mask: about a tenth of a second. An answer waits for its masks, and the
+  // others of its batch with it.
+  static constexpr size_t kMaxWork = 4'000'000;
 
   using StateId = int32_t;
   static constexpr StateId kDead = 0;
@@ -55,8 +59,9 @@ class Automaton {
   // The tokens that lead to another state than kDead, and the vocabulary's end tokens where the
   // text is whole.
   std::shared_ptr<const TokenMask> MaskOf(StateId state);
-  // Computes, until `deadline`, what masks of any state will need.
-  void PrepareMasks(const Clock& clock, TimePoint deadline);
+  // Computes the first mask and, until `deadline`, what masks of any state will need. Whether the
+  // first met no limit.
+  bool PrepareMasks(const Clock& clock, TimePoint deadline);
 
   // Whether a limit was met, so that a state or mask may lack what the grammar allows.
   bool exhausted() const { return exhausted_; }
@@ -70,6 +75,9 @@ class Automaton {
   struct Item {
     int32_t state, tail;
     friend auto operator<=>(const Item&, const Item&) = default;
+    uint64_t key() const {
+      return static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(tail);
+    }
   };
   struct Set {  // of items, in items_
     size_t first = 0, count = 0;
@@ -87,6 +95,8 @@ class Automaton {
   };
 
   StateId Compute(StateId from, uint16_t symbol);
+  void NoteItem(const Item& item, std::vector<Item>& items);
+  void NoteItemsOf(const Set& tail, std::vector<Item>& items);
   StateId Close(std::vector<Item>& raw);
   void Enter(const Item& item);
   int32_t InternTail(std::vector<Item>& back);
@@ -118,10 +128,12 @@ class Automaton {
   std::unordered_map<int32_t, Part> parts_;
   std::unordered_map<StateId, std::shared_ptr<const TokenMask>> masks_;
   size_t part_bytes_ = 0;
+  size_t work_ = 0;  // of the mask that is made
   StateId initial_ = kDead;
   bool exhausted_ = false;
 
   // Scratch.
+  QuickSet noted_calls_, noted_items_;
   std::vector<Item> raw_, list_, closed_;
   std::vector<PendingCall> calls_;
   std::vector<StateId> path_;

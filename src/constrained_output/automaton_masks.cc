@@ -23,7 +23,7 @@ void Automaton::Walk(StateId from, size_t begin, size_t end, size_t depth, Token
   const auto nodes = trie.nodes();
   const bool large = nodes.size() >= kLargeTrie;
   path_[depth] = from;
-  for (size_t i = begin; i < end;) {
+  for (size_t i = begin; i < end && !exhausted_;) {
     const TokenTrie::Node node = nodes[i];
     if (large && node.plain_characters > 0 &&
         GoesOnPlain(path_[node.depth], node.plain_characters)) {
@@ -124,6 +124,7 @@ void Automaton::AllowControlTokens(StateId state, TokenMask& mask) {
 std::shared_ptr<const TokenMask> Automaton::MaskOf(StateId state) {
   const auto known = masks_.find(state);
   if (known != masks_.end()) return known->second;
+  work_ = 0;
   auto mask = std::make_shared<TokenMask>(vocabulary_.size());
   const auto nodes = vocabulary_.trie().nodes();
   if (IsWide(state)) {
@@ -153,13 +154,16 @@ std::shared_ptr<const TokenMask> Automaton::MaskOf(StateId state) {
   return mask;
 }
 
-void Automaton::PrepareMasks(const Clock& clock, TimePoint deadline) {
+bool Automaton::PrepareMasks(const Clock& clock, TimePoint deadline) {
+  MaskOf(initial_);
+  if (exhausted_) return false;
   for (size_t state = 0; state < nfa_.states.size(); ++state) {
     if (width_[state] < kWide) continue;
     if (clock.Now() >= deadline || exhausted_) break;
+    work_ = 0;
     PartOf(static_cast<int32_t>(state));
   }
-  if (clock.Now() < deadline) MaskOf(initial_);
+  return true;
 }
 
 }  // namespace millrace::constrained_internal

@@ -92,6 +92,16 @@ void BM_Regex(benchmark::State& state, const std::string& vocabulary, bool warm)
   Tokens(state, vocabulary, "([A-Z][a-z]+ ?)+[.!?]", OutputGrammar::FromRegex, warm);
 }
 
+// Found by fuzzing: thousands of places of the pattern at once, behind every byte. (Over the large
+// vocabulary its first mask is refused.)
+void BM_Ambiguous(benchmark::State& state, const std::string& vocabulary, bool warm) {
+  const auto nothing = [](size_t times) { return std::string(times, '|'); };
+  Tokens(state, vocabulary,
+         "(.z\\*whhhhhhhdh\"$ref\":hhhhhhhhh" + nothing(39) + "." + nothing(88) +
+             "hhhhhhhhhhhhhhhhhhh+[eumbev\"!,;]){165}[^\"bolean6]*|.$",
+         OutputGrammar::FromRegex, warm);
+}
+
 void BM_Compile(benchmark::State& state, const std::string& vocabulary) {
   const auto tokens = LoadVocabulary(FileOf(vocabulary));
   if (!tokens) return state.SkipWithError("the vocabulary's file is absent");
@@ -109,6 +119,10 @@ MILLRACE_BOTH(BM_Schema);
 MILLRACE_BOTH(BM_AnyJson);
 MILLRACE_BOTH(BM_CountedString);
 MILLRACE_BOTH(BM_Regex);
+BENCHMARK_CAPTURE(BM_Ambiguous, demo_warm, "demo", true)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_Ambiguous, demo_cold, "demo", false)
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5);
 BENCHMARK_CAPTURE(BM_Compile, demo, "demo")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(BM_Compile, qwen2, "qwen2")->Unit(benchmark::kMillisecond);
 

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <string>
 
+#include "base/rng.h"
 #include "constrained_output/test_support.h"
 
 namespace millrace {
@@ -156,6 +157,55 @@ TEST(GrammarAdvisories, Cve202548887PatternsThatBlowUpAreCheapOrRefused) {
        {"((a{100}){100}){100}", "(a{1,1000}){1000}", "(((a?){99}){99}){99}"}) {
     EXPECT_THAT(RegexError(pattern), HasSubstr("too large")) << pattern;
   }
+}
+
+// 20,000 tokens of letters.
+std::shared_ptr<const OutputVocabulary> ManyTokens() {
+  CounterRng rng(1, 0);
+  std::vector<OutputVocabulary::Token> tokens;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string text;
+    for (uint64_t n = 1 + rng.NextU64() % 8; n > 0; --n) {
+      text += static_cast<char>('a' + rng.NextU64() % 26);
+    }
+    tokens.push_back({std::move(text), false});
+  }
+  tokens.push_back({"<end>", true});
+  return std::make_shared<OutputVocabulary>(
+      tokens, std::vector{TokenId(static_cast<int32_t>(tokens.size()) - 1)});
+}
+
+// Every other token leads to another set of thousands of places, so a mask cannot be quick: it is
+// refused before others wait for it.
+TEST(GrammarAdvisories, Cve202548887MasksOfPatternsThatBlowUpAreRefused) {
+  const InTime in_time;
+  std::string pattern;
+  for (const char* letters : {"aeiou", "a-m", "n-z", "b-y"}) {
+    pattern += fmt::format("{}.*[{}].{{900}}{}", pattern.empty() ? "" : "|", letters, letters[0]);
+  }
+  const auto grammar = OutputGrammar::FromRegex(pattern, ManyTokens());
+  ASSERT_TRUE(grammar.ok()) << grammar.error().message;  // it begins well
+  OutputMatcher matcher(*grammar);
+  std::string error;
+  for (int i = 0; i < 100 && error.empty(); ++i) {
+    const auto mask = matcher.Mask();
+    if (!mask.ok()) error = mask.error().message;
+    for (int32_t id = 0; mask.ok() && !matcher.Take(TokenId(id)); ++id) {
+    }
+  }
+  EXPECT_THAT(error, HasSubstr("too ambiguous"));
+}
+
+// Parts that may be empty, so that each of 165 places begins with all behind it: found by fuzzing,
+// when masks over a small vocabulary took seconds under its sanitizers.
+TEST(GrammarAdvisories, RepetitionsOfWhatMayBeEmptyAreCheap) {
+  const InTime in_time;
+  const auto nothing = [](size_t times) { return std::string(times, '|'); };
+  const auto grammar =
+      RegexOf("(.z\\*whhhhhhhdh\"$ref\":hhhhhhhhh" + nothing(39) + "." + nothing(88) +
+              "hhhhhhhhhhhhhhhhhhh+[eumbev\"!,;]){165}[^\"bolean6]*|.$");
+  ASSERT_NE(grammar, nullptr);
+  EXPECT_TRUE(Accepts(grammar, std::string(150, 'q') + std::string(2000, 'h')));
 }
 
 }  // namespace

@@ -30,6 +30,11 @@ Status CheckSize(size_t bytes) {
                            kMaxGrammarBytes)};
 }
 
+Error TooAmbiguous() {
+  return Error{"The grammar is too ambiguous for this answer: it can be read in too many ways.",
+               ErrorKind::kUnsupported};
+}
+
 size_t BytesOf(const TextPattern& pattern) {
   size_t bytes = pattern.text.size();
   for (const TextPattern& part : pattern.parts) bytes += BytesOf(part);
@@ -49,31 +54,33 @@ OutputGrammar::OutputGrammar(Nfa nfa, Vocabulary vocabulary)
   shared_->nfa = std::move(nfa);
   shared_->automaton = std::make_shared<Automaton>(shared_->nfa, *vocabulary_);
   const Clock clock;
-  shared_->automaton->PrepareMasks(clock, clock.Now() + kPreparing);
+  begins_ = shared_->automaton->PrepareMasks(clock, clock.Now() + kPreparing);
 }
 
 OutputGrammar::~OutputGrammar() = default;
 
+OutputGrammar::Compiled OutputGrammar::Begun(std::shared_ptr<const OutputGrammar> grammar) {
+  if (!grammar->begins_) return TooAmbiguous();
+  return grammar;
+}
+
 OutputGrammar::Compiled OutputGrammar::FromGbnf(std::string_view text, Vocabulary vocabulary) {
   RETURN_IF_ERROR(CheckSize(text.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileGbnf(text));
-  return std::shared_ptr<const OutputGrammar>(
-      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+  return Begun(std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputGrammar::Compiled OutputGrammar::FromRegex(std::string_view pattern, Vocabulary vocabulary) {
   RETURN_IF_ERROR(CheckSize(pattern.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileRegex(pattern));
-  return std::shared_ptr<const OutputGrammar>(
-      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+  return Begun(std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputGrammar::Compiled OutputGrammar::FromJsonSchema(std::string_view schema,
                                                       Vocabulary vocabulary) {
   RETURN_IF_ERROR(CheckSize(schema.size()));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompileJsonSchema(schema));
-  return std::shared_ptr<const OutputGrammar>(
-      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+  return Begun(std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputGrammar::Compiled OutputGrammar::FromAnyJsonObject(Vocabulary vocabulary) {
@@ -84,8 +91,7 @@ OutputGrammar::Compiled OutputGrammar::FromPattern(const TextPattern& pattern,
                                                    Vocabulary vocabulary) {
   RETURN_IF_ERROR(CheckSize(BytesOf(pattern)));
   ASSIGN_OR_RETURN(Nfa nfa, constrained_internal::CompilePattern(pattern, *vocabulary));
-  return std::shared_ptr<const OutputGrammar>(
-      std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
+  return Begun(std::make_shared<OutputGrammar>(std::move(nfa), std::move(vocabulary)));
 }
 
 OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar)
@@ -114,8 +120,7 @@ Result<std::shared_ptr<const TokenMask>> OutputMatcher::Mask() {
   MoveToRoomyAutomaton();
   std::shared_ptr<const TokenMask> mask = automaton_->MaskOf(state_);
   if (automaton_->exhausted()) {
-    return Error{"The grammar is too ambiguous for this answer: it can be read in too many ways.",
-                 ErrorKind::kUnsupported};
+    return TooAmbiguous();
   }
   if (!mask->AllowsAny()) {
     return Error{fmt::format("No token of the model's vocabulary continues the answer as the "

@@ -30,7 +30,7 @@ inline constexpr size_t kMaxGrammarBytes = 64 * 1024;
 class OutputGrammar : public std::enable_shared_from_this<OutputGrammar> {
  public:
   // Each refuses, with a message for the client, what is over kMaxGrammarBytes, malformed, nested
-  // too deep, too large once compiled, or matches nothing. `vocabulary` is kept.
+  // too deep, too large or too ambiguous once compiled, or matches nothing. `vocabulary` is kept.
   using Compiled = Result<std::shared_ptr<const OutputGrammar>>;
   using Vocabulary = std::shared_ptr<const OutputVocabulary>;
   // GBNF as llama.cpp documents it, with a rule `root` (gbnf.h).
@@ -54,8 +54,12 @@ class OutputGrammar : public std::enable_shared_from_this<OutputGrammar> {
  private:
   friend class OutputMatcher;
   struct Shared;
+  // An error where a limit is met before the first token.
+  static Compiled Begun(std::shared_ptr<const OutputGrammar> grammar);
+
   const Vocabulary vocabulary_;
   const std::unique_ptr<Shared> shared_;
+  bool begins_ = false;
 };
 
 class OutputMatcher {
