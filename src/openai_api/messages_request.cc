@@ -287,13 +287,14 @@ Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
     fields.Find(name);  // taken, and without effect
   }
   if (!fields.ok()) return turns;
-  const Json& last = chat["messages"].back();
-  if (last["role"] == "assistant" && !last.contains("tool_calls")) {
-    turns.prefill = last["content"];
-    chat["messages"].erase(chat["messages"].size() - 1);
-    if (chat["messages"].empty()) {
-      fields.Fail("messages", "'messages' must hold a message of the user's.", "invalid_value");
-    }
+  Json& messages = chat["messages"];
+  if (!messages.empty() && messages.back()["role"] == "assistant" &&
+      !messages.back().contains("tool_calls")) {
+    turns.prefill = messages.back()["content"];
+    messages.erase(messages.size() - 1);
+  }
+  if (messages.empty()) {  // or all of them were of thinking alone
+    fields.Fail("messages", "'messages' must hold a message of the user's.", "invalid_value");
   }
   return turns;
 }

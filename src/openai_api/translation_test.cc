@@ -159,6 +159,10 @@ TEST(Translation, WhatMessagesCannotDoIsNamed) {
   EXPECT_EQ(MessagesParam(blocks("assistant", {{"type", "tool_use"}, {"id", "1"}})),
             "messages[0].content[0]");
   EXPECT_EQ(MessagesParam({{"messages", {{{"role", "assistant"}, {"content", "x"}}}}}), "messages");
+  // What templates leave out of a turn before may be all that there is.
+  EXPECT_EQ(MessagesParam(blocks("assistant", {{"type", "thinking"}, {"thinking", "x"}})),
+            "messages");
+  EXPECT_EQ(MessagesParam(blocks("assistant", {{"type", "redacted_thinking"}})), "messages");
   EXPECT_EQ(MessagesParam({{"system", 1}}), "system");
   for (const json& wrong : {json("x"), json{1}, json{""}, json{"a", "b", "c", "d", "e"}}) {
     EXPECT_EQ(MessagesParam({{"stop_sequences", wrong}}), "stop_sequences") << wrong;
