@@ -9,11 +9,14 @@ constexpr size_t kMostCited = 64;  // in one pair of brackets
 
 }  // namespace
 
+int64_t CountCharacters(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), BeginsCharacter);
+}
+
 std::vector<Citation> CitationFinder::Take(std::string_view text) {
   std::vector<Citation> found;
   for (const char c : text) {
-    const bool continues = (static_cast<unsigned char>(c) & 0xc0u) == 0x80u;
-    if (!continues) ++characters_;  // it stands at characters_ - 1
+    if (BeginsCharacter(c)) ++characters_;  // it stands at characters_ - 1
     TakeByte(c, found);
   }
   return found;

@@ -11,6 +11,10 @@
 
 namespace millrace {
 
+// Places in texts are counted in characters: in the bytes that begin one.
+constexpr bool BeginsCharacter(char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }
+int64_t CountCharacters(std::string_view text);
+
 struct Citation {
   size_t number = 0;  // of the passage, from 1
   int64_t begin = 0;  // where the brackets stand in the answer, in characters

@@ -11,18 +11,11 @@
 namespace millrace::openai_internal {
 namespace {
 
-bool Has(const Json& object, const char* type) { return MemberOf(object, "type") == type; }
-
-int64_t CharactersOf(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
-}
-
 // The bytes of so many characters from the front, or all.
 size_t BytesOf(std::string_view text, int64_t characters) {
   size_t bytes = 0;
   for (; bytes < text.size(); ++bytes) {
-    if ((static_cast<unsigned char>(text[bytes]) & 0xc0u) != 0x80u && characters-- == 0) break;
+    if (BeginsCharacter(text[bytes]) && characters-- == 0) break;
   }
   return bytes;
 }
@@ -118,7 +111,7 @@ std::vector<CitedDocuments::Piece> CitedDocuments::Cut(std::string_view text,
     }
     pieces.back().citations.push_back(std::move(*json));
   }
-  characters_ += CharactersOf(text);
+  characters_ += CountCharacters(text);
   if (!text.empty() || pieces.empty()) pieces.push_back({text});
   return pieces;
 }
@@ -136,13 +129,13 @@ std::optional<Json> CitedDocuments::CitationOf(const JudgedPassage& passage) {
   cited_bytes_ += bytes;
   const Json title = document.title.empty() ? Json(nullptr) : Json(document.title);
   if (document.kind == GivenDocument::Kind::kText) {
-    const int64_t first = CharactersOf(text.substr(0, begin));
+    const int64_t first = CountCharacters(text.substr(0, begin));
     return Json{{"type", "char_location"},
                 {"cited_text", cited},
                 {"document_index", document.index},
                 {"document_title", title},
                 {"start_char_index", first},
-                {"end_char_index", first + CharactersOf(cited)},
+                {"end_char_index", first + CountCharacters(cited)},
                 {"file_id", nullptr}};
   }
   const auto& begins = document.content.begins;

@@ -39,8 +39,6 @@ constexpr std::string_view kTakenOfMessages[] = {"system",
 
 enum class MaxTokens { kRequired, kOptional };
 
-bool Has(const Json& block, const char* type) { return MemberOf(block, "type") == type; }
-
 // A tool's documents are a part of what it says.
 std::string ResultText(Fields& fields, const std::string& where, const Json& content) {
   if (content.is_null()) return "";

@@ -92,21 +92,17 @@ bool IsNineCharacters(std::string_view id) {
 }
 
 // The same for the same id, so that a chat's prefix stays what it was: its FNV-1a hash in base 36.
-std::string NineCharactersOf(std::string_view id) {
+std::string ShortIdOf(std::string_view id) {
   if (IsNineCharacters(id)) return std::string(id);
   uint64_t hash = 0xcbf29ce484222325;
   for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  std::string nine;
-  for (int i = 0; i < 9; ++i, hash /= 36) {
-    nine += "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
-  }
-  return nine;
+  return NineCharactersOf(hash);
 }
 
 void ShortenCallIds(Json& messages) {
   const auto shorten = [](Json& of, const char* name) {
     if (!of.is_object() || !of.contains(name) || !of[name].is_string()) return;
-    of[name] = NineCharactersOf(of[name].get<std::string>());
+    of[name] = ShortIdOf(of[name].get<std::string>());
   };
   for (Json& message : messages) {
     shorten(message, "tool_call_id");
@@ -137,6 +133,14 @@ bool TakesCall(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
 }
 
 }  // namespace
+
+std::string NineCharactersOf(uint64_t number) {
+  std::string id;
+  for (int i = 0; i < 9; ++i, number /= 36) {
+    id += "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+  }
+  return id;
+}
 
 Result<std::string> RenderTurns(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                                 const std::vector<ChatTurn>& turns) {
@@ -206,7 +210,7 @@ AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenize
   chat["messages"] = Json::array({{{"role", "system"}, {"content", probe}}, user});
   style.takes_system = shows_probe(chat);
   if (!TakesCall(chat_template, tokenizer, "call_1") &&
-      TakesCall(chat_template, tokenizer, NineCharactersOf("call_1"))) {
+      TakesCall(chat_template, tokenizer, ShortIdOf("call_1"))) {
     style.call_ids = CallIds::kNineCharacters;
   }
   const ReasoningMarkers think = ThinkMarkers();

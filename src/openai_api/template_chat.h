@@ -2,6 +2,7 @@
 // turns.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,9 @@ Result<std::string> RenderChatJson(const ChatTemplate& chat_template, const Toke
 // reasons with them.
 AnswerStyle StyleOf(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                     std::string_view source);
+
+// An id of a tool call as kNineCharacters wants it: the number in base 36.
+std::string NineCharactersOf(uint64_t number);
 
 // Whether the template shows what it is given as `documents`: found by rendering one.
 bool TakesDocuments(const ChatTemplate& chat_template, const Tokenizer& tokenizer);

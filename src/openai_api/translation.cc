@@ -53,6 +53,8 @@ bool IsText(const Json& object, std::string_view name) {
   return MemberOf(object, name).is_string();
 }
 
+bool Has(const Json& block, const char* type) { return MemberOf(block, "type") == type; }
+
 std::string TextOfPart(Fields& fields, const std::string& where, const Json& part,
                        std::initializer_list<std::string_view> types) {
   const bool known =

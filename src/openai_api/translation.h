@@ -52,5 +52,6 @@ Json FunctionTool(const Json& name, const Json& description, const Json& paramet
 // The member of an object, or null.
 const Json& MemberOf(const Json& object, std::string_view name);
 bool IsText(const Json& object, std::string_view name);  // it has a string of that name
+bool Has(const Json& block, const char* type);           // its "type" is that
 
 }  // namespace millrace::openai_internal

@@ -5,17 +5,10 @@
 #include <limits>
 #include <utility>
 
+#include "openai_api/template_chat.h"
 #include "server/key_limits.h"
 
 namespace millrace::server_internal {
-namespace {
-
-int64_t CountCharacters(std::string_view bytes) {
-  return std::count_if(bytes.begin(), bytes.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; });
-}
-
-}  // namespace
 
 Generation::Generation(ContextPointer context, Plan plan, std::optional<KeyLoad::Ticket> ticket)
     : context_(std::move(context)),
@@ -217,13 +210,10 @@ void Generation::Deliver(Choice& choice, ChoiceText delta) {
 
 // Templates of Mistral's take ids of nine letters and digits only.
 std::string Generation::MakeCallId(ToolFormat format) const {
-  uint64_t number = context_->shared().config.random();
+  const uint64_t number = context_->shared().config.random();
   if (format != ToolFormat::kMistral && format != ToolFormat::kMistralArgs)
     return fmt::format("{}{:016x}", format_->CallIdPrefix(), number);
-  std::string id;
-  for (int i = 0; i < 9; ++i, number /= 36)
-    id += "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
-  return id;
+  return NineCharactersOf(number);
 }
 
 // The prompt before its completion. The first token has no logprob: it follows nothing.
