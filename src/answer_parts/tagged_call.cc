@@ -288,7 +288,8 @@ void TaggedCall::EndValue() {
 std::string TaggedCall::AsJson(std::string_view value) const {
   const uint32_t types = types_.TypesOf(key_);
   const std::string_view bare = FromPython(WithoutSpace(value));
-  if (IsShallow(bare)) {
+  // The parser takes a NUL for the end of its input.
+  if (IsShallow(bare) && bare.find('\0') == std::string_view::npos) {
     const auto json = nlohmann::json::parse(bare, nullptr, false);
     if (!json.is_discarded() && (types & TypeOfJson(json)) != 0) return std::string(bare);
   }

@@ -59,6 +59,10 @@ ApiResult<Json> ParseJson(std::string_view text) {
                                 kMaxJsonMembers);
     return error;
   }
+  if (const size_t nul = text.find('\0'); nul != text.npos) {  // for the parser, the end
+    error.message = fmt::format("The body is not valid JSON: byte {} of it is a NUL.", nul + 1);
+    return error;
+  }
   try {
     return Json::parse(text);
   } catch (const Json::exception& e) {

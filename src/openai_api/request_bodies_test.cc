@@ -156,6 +156,11 @@ TEST(RequestBodies, WhatIsNotJsonIsRefused) {
     RawError(body);
   }
   RawError(std::string_view("{\"a\":\0}", 7));
+  for (const std::string& behind :
+       {std::string("\0", 1), std::string("\0 {", 3)}) {  // an end that is none
+    const std::string body = R"({"messages": [{"role": "user", "content": "a"}]})" + behind;
+    EXPECT_THAT(RawError(body).message, HasSubstr("byte 49 of it is a NUL"));
+  }
 }
 
 TEST(RequestBodies, DeepNestingIsRefusedBeforeItIsRead) {
