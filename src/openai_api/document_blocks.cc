@@ -37,6 +37,22 @@ TextBlocks ReadTextBlocks(Fields& fields, const std::string& where, const Json& 
   return blocks;
 }
 
+constexpr std::string_view kBetween = ": ";  // a title and its context
+
+// Both together are as long as a title may be.
+std::string ReadHead(Fields& fields, const std::string& where, const Json& block,
+                     const std::string& name, size_t taken) {
+  const Json& value = MemberOf(block, name);
+  if (value.is_null()) return "";
+  if (IsText(block, name) &&
+      value.get_ref<const std::string&>().size() + taken <= kMaxDocumentTitle)
+    return value.get<std::string>();
+  fields.Fail(where + "." + name, fmt::format("'{0}.{1}' must be a string; 'title' and 'context' "
+                                              "of a block are at most {2} bytes together.",
+                                              where, name, kMaxDocumentTitle));
+  return "";
+}
+
 void ReadSource(Fields& fields, const std::string& where, const Json& source,
                 GivenDocument& document) {
   if (Has(source, "text") && IsText(source, "data")) {
@@ -73,18 +89,20 @@ GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const 
   } else {
     ReadSource(fields, where + ".source", MemberOf(block, "source"), document);
   }
-  const Json& title = MemberOf(block, "title");
-  if (title.is_string()) document.title = title.get<std::string>();
-  if ((!title.is_string() && !title.is_null()) || document.title.size() > kMaxDocumentTitle) {
-    fields.Fail(where + ".title", fmt::format("'{}.title' must be a string of at most {} bytes.",
-                                              where, kMaxDocumentTitle));
-  }
+  document.title = ReadHead(fields, where, block, "title", 0);
+  document.context =
+      ReadHead(fields, where, block, "context", document.title.size() + kBetween.size());
   document.cited = MemberOf(MemberOf(block, "citations"), "enabled") == true;
   return document;
 }
 
+std::string HeadOf(const GivenDocument& document) {
+  if (document.title.empty() || document.context.empty()) return document.title + document.context;
+  return fmt::format("{}{}{}", document.title, kBetween, document.context);
+}
+
 Json ChatDocument(const GivenDocument& document) {
-  return {{"title", document.title}, {"text", document.content.text}};
+  return {{"title", HeadOf(document)}, {"text", document.content.text}};
 }
 
 CitedDocuments::CitedDocuments(std::vector<GivenDocument> documents)

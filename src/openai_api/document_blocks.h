@@ -27,9 +27,10 @@ struct TextBlocks {
 struct GivenDocument {
   enum class Kind { kText, kBlocks, kSearchResult };
   Kind kind = Kind::kText;
-  int64_t index = 0;   // among the documents, or among the search results
-  std::string title;   // empty: none
-  std::string source;  // of a search result, such as its URL
+  int64_t index = 0;    // among the documents, or among the search results
+  std::string title;    // empty: none
+  std::string context;  // what the model is told beside the title, and no citation repeats
+  std::string source;   // of a search result, such as its URL
   TextBlocks content;
   bool cited = false;  // "citations": {"enabled": true}
 };
@@ -39,6 +40,9 @@ bool IsDocumentBlock(const Json& block);
 // `fields` fails, with the block's place, for what is no text: PDFs, URLs (none is fetched), files
 // (none are stored).
 GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const Json& block);
+
+// The title, with the context behind it.
+std::string HeadOf(const GivenDocument& document);
 
 // What a chat's `documents` say of it.
 Json ChatDocument(const GivenDocument& document);

@@ -131,6 +131,18 @@ TEST_F(DocumentBlocks, AreTheChatsDocuments) {
   EXPECT_FALSE(chat.contains("documents"));
 }
 
+// A passage's place in its book, say: read by the model, never cited.
+TEST_F(DocumentBlocks, ContextStandsBesideTheTitle) {
+  json titled = Plain("The mill is red.", "Mills"), bare = Plain("The mill is blue.");
+  titled["context"] = bare["context"] = "From 1820";
+  Take(Body(json::array({titled, bare, TextBlock("What colour?")})));
+  ASSERT_EQ(request_.chat.documents.size(), 2u);
+  EXPECT_EQ(request_.chat.documents[0].title, "Mills: From 1820");
+  EXPECT_EQ(request_.chat.documents[1].title, "From 1820");
+  const json content = Whole("It is red [1].");
+  EXPECT_EQ(content[0]["citations"][0]["document_title"], "Mills");
+}
+
 TEST_F(DocumentBlocks, OfATurnBeforeCountAsWell) {
   json body = Body(json::array({Plain("The mill is red.")}));
   body["messages"].push_back({{"role", "assistant"}, {"content", "Ask."}});
@@ -183,6 +195,15 @@ TEST_F(DocumentBlocks, WhatIsNoTextIsRefusedByItsPlace) {
   EXPECT_EQ(error(titled).param, at + ".title");
   titled["title"] = std::string(kMaxDocumentTitle + 1, 'x');
   EXPECT_EQ(error(titled).param, at + ".title");
+  json long_head = Plain("x", "Mills");
+  long_head["context"] = std::string(kMaxDocumentTitle - 7, 'x');
+  EXPECT_TRUE(std::holds_alternative<TranslatedChat>(ParseMessagesRequest(
+      Body(json::array({TextBlock("x"), long_head})).dump(), UnknownFields::kIgnore)));
+  for (const json& wrong :
+       {json(7), json::array(), json(std::string(kMaxDocumentTitle - 6, 'x'))}) {
+    long_head["context"] = wrong;
+    EXPECT_EQ(error(long_head).param, at + ".context");
+  }
   json many = json::array();
   for (size_t i = 0; i <= kMaxDocuments; ++i) many.push_back(Plain("x"));
   const std::string last = "messages[0].content[" + std::to_string(kMaxDocuments) + "]";

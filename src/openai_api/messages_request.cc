@@ -51,7 +51,7 @@ std::string ResultText(Fields& fields, const std::string& where, const Json& con
       continue;
     }
     const GivenDocument document = ReadDocumentBlock(fields, at, content[i]);
-    text += TitledText(document.title, document.content.text) + "\n";
+    text += TitledText(HeadOf(document), document.content.text) + "\n";
   }
   return text;
 }
