@@ -146,6 +146,7 @@ class Measurement {
  private:
   Status Prepare() {
     ASSIGN_OR_RETURN(workload_, ReadWorkload(flags_.workload));
+    RETURN_IF_ERROR(CheckStores(workload_, flags_.serve_flags));
     ASSIGN_OR_RETURN(plan_.switches, chosen_.Choose(flags_.switches, workload_));
     ASSIGN_OR_RETURN(targets_, ParseTargets(flags_.targets));
     plan_.candidate_models = flags_.candidate_models;

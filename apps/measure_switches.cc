@@ -16,7 +16,7 @@ std::string KnownSwitches() {
 
 SwitchList ShownBy(const Workload& workload) {
   const bool passages = std::any_of(workload.requests.begin(), workload.requests.end(),
-                                    [](const WorkloadRequest& r) { return !r.documents.empty(); });
+                                    [](const WorkloadRequest& r) { return r.has_passages(); });
   SwitchList list;
   for (const LabSwitch& s : LabSwitches()) {
     if (passages || s.answers != AnswerEffect::kPrompt) list.push_back(&s);

@@ -10,8 +10,10 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "lab/workload.h"
+#include "openai_api/translated_chat.h"
 
 namespace millrace {
 namespace {
@@ -22,25 +24,40 @@ struct RecordFile {
   bool failed = false;
 };
 
+// As a chat or a completion has it.
+nlohmann::ordered_json BodyOf(const RecordedTraffic& traffic) {
+  auto chat = ApiResult<std::string>(traffic.body);
+  if (traffic.route == "POST /v1/messages") chat = MessagesAsChat(traffic.body);
+  if (traffic.route == "POST /v1/responses") chat = ResponsesAsChat(traffic.body);
+  const auto* body = std::get_if<std::string>(&chat);
+  return nlohmann::ordered_json::parse(body != nullptr ? *body : traffic.body, nullptr, false);
+}
+
+// What a workload reads of a body in a log.
+WorkloadRequest RequestOf(const RecordedTraffic& traffic) {
+  nlohmann::ordered_json line = {{"input_length", 1}, {"body", BodyOf(traffic)}};
+  if (!line["body"].is_object()) return {};
+  const auto read = [&] { return ParseWorkload(line.dump(), {.format = "openai"}); };
+  if (auto workload = read(); workload.ok()) return workload->requests[0];
+  line["body"].erase("prompt");  // token ids, or several
+  line["body"].erase("messages");
+  auto workload = read();
+  return workload.ok() ? workload->requests[0] : WorkloadRequest();
+}
+
 }  // namespace
 
 std::string TrafficLine(const RecordedTraffic& traffic, RecordedTexts texts) {
-  const auto body = nlohmann::ordered_json::parse(traffic.body, nullptr, false);
-  const auto text_of = [&](const char* name) -> std::string {
-    const auto found = body.is_object() ? body.find(name) : body.end();
-    return found != body.end() && found->is_string() ? found->get<std::string>() : std::string();
-  };
-  WorkloadRequest request;
+  WorkloadRequest request = RequestOf(traffic);
+  if (texts == RecordedTexts::kDropped) {
+    const std::string session = std::exchange(request, {}).session;
+    if (!session.empty()) {
+      request.session = fmt::format("{:016x}", std::hash<std::string>()(session));
+    }
+  }
   request.arrival_seconds = traffic.arrival_ms / 1000;
   request.input_tokens = static_cast<int32_t>(traffic.prompt_tokens);
   request.output_tokens = static_cast<int32_t>(traffic.output_tokens);
-  request.session = text_of("prompt_cache_key");
-  if (texts == RecordedTexts::kKept) {
-    if (body.is_object() && body.contains("messages")) request.messages = body["messages"].dump();
-    request.prompt = text_of("prompt");
-  } else if (!request.session.empty()) {
-    request.session = fmt::format("{:016x}", std::hash<std::string>()(request.session));
-  }
   if (!request.has_text()) {  // a prompt of token ids, or texts dropped
     request.prefix_blocks = traffic.blocks;
     request.block_tokens = kRecordedBlockTokens;

@@ -1,5 +1,8 @@
 // What a server records of its traffic: a workload file (lab/workload.h), a line per completed
-// request. No API keys, no answers; without texts also no names of sessions, only hashes.
+// request, of whatever route, as a chat or a completion that asks for the same: with its passages,
+// tools and other options, but for the model or adapter that it named and a beginning of the
+// answer. No API keys, no answers; without texts no options either, and of sessions' names only
+// hashes.
 #pragma once
 
 #include <functional>

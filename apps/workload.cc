@@ -37,7 +37,7 @@ void PrintJsonSummary(const Workload& workload, const WorkloadSummary& s) {
                                       {"skipped", workload.skipped.size()},
                                       {"sessions", s.sessions},
                                       {"with_text", s.with_text},
-                                      {"with_documents", s.with_documents},
+                                      {"with_passages", s.with_passages},
                                       {"with_expected", s.with_expected},
                                       {"seconds", s.seconds},
                                       {"requests_per_second", s.requests_per_second},

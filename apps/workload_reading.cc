@@ -1,5 +1,7 @@
 #include "workload_reading.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -7,6 +9,8 @@
 #include "command_line.h"
 #include "embedded_model.h"
 #include "lab/workload_generators.h"
+#include "lab/workload_passages.h"
+#include "openai_api/request_parser.h"
 #include "openai_api/template_chat.h"
 #include "reporting.h"
 
@@ -27,18 +31,28 @@ std::vector<int32_t> Numbers(const std::vector<TokenId>& ids) {
   return numbers;
 }
 
-// As the server makes it; a chat that the template refuses counts as its messages' text.
+// For the template, as the server makes it of the same request: parts joined, tools, its variables.
+std::string TemplateJson(const WorkloadRequest& request, const std::string& messages) {
+  nlohmann::ordered_json body = nlohmann::ordered_json::object();
+  if (!request.options.empty()) body = nlohmann::ordered_json::parse(request.options);
+  body["messages"] = nlohmann::ordered_json::parse(messages);
+  auto parsed = ParseChatRequest(body.dump(), UnknownFields::kIgnore);
+  auto* chat = std::get_if<ChatRequest>(&parsed);
+  return chat != nullptr ? std::move(chat->template_json) : "";
+}
+
+// As the server makes it; a chat that the server or the template refuses counts as its messages'
+// text.
 std::vector<int32_t> PromptTokens(const WordsOfModel& model, const WorkloadRequest& request) {
   if (request.messages.empty()) {
     std::string text;
-    for (const std::string& document : request.documents) text += document + "\n\n";
+    for (const std::string& passage : PassageTexts(request)) text += passage + "\n\n";
     return Numbers(model.tokenizer->Encode(text + request.prompt, SpecialTokens::kAsText));
   }
-  const std::string messages = WithDocuments(request.messages, request.documents);
+  const std::string messages = WithDocuments(request.messages, PassageTexts(request));
   if (model.chat_template) {
     const auto rendered =
-        RenderChatJson(*model.chat_template, *model.tokenizer,
-                       "{\"messages\":" + messages + ",\"add_generation_prompt\":true}");
+        RenderChatJson(*model.chat_template, *model.tokenizer, TemplateJson(request, messages));
     if (rendered.ok()) return Numbers(model.tokenizer->Encode(*rendered, SpecialTokens::kParse));
   }
   return Numbers(model.tokenizer->Encode(messages, SpecialTokens::kAsText));
@@ -71,6 +85,19 @@ Result<Workload> ReadWorkload(const WorkloadFlags& flags) {
   ASSIGN_OR_RETURN(Workload workload, ParseWorkload(text, {flags.format, flags.skip_bad_lines}));
   if (count > 0 && workload.requests.size() > count) workload.requests.resize(count);
   return workload;
+}
+
+Status CheckStores(const Workload& workload, std::string_view serve_flags) {
+  if (serve_flags.find("--store-dir") != serve_flags.npos) return {};
+  for (const WorkloadRequest& request : workload.requests) {
+    const std::string& store = request.store;
+    if (store.empty() || serve_flags.find(store + "=") != serve_flags.npos) continue;
+    return Error{
+        fmt::format("requests search the store '{0}': say where it is, "
+                    "--serve-flags '--store {0}=FILE'",
+                    store)};
+  }
+  return {};
 }
 
 Result<WorkloadModel> LoadWorkloadModel(const ModelFlags& flags) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -23,6 +24,9 @@ struct WorkloadFlags {
 };
 void AddWorkloadFlags(Verb& verb, WorkloadFlags& flags);
 Result<Workload> ReadWorkload(const WorkloadFlags& flags);
+
+// An error where requests name a store that a server with these flags does not have.
+Status CheckStores(const Workload& workload, std::string_view serve_flags);
 
 // Tokenizer and chat template of the model that `flags` name, without its weights.
 struct WorkloadModel {

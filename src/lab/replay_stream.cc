@@ -45,13 +45,29 @@ void TakeUsage(const StreamJson& usage, ReplayAnswer& answer) {
   TakeKeptPassages(*ledger, answer);
 }
 
-// The text that a choice brings: a chat's delta or a completion's text.
-std::string TextOf(const StreamJson& choice) {
+std::string StringAt(const StreamJson& object, const char* name) {
+  if (!object.is_object()) return {};
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// What a choice brings.
+struct Brought {
+  std::string text;       // a chat's content and its calls' names and arguments, or a completion's
+  std::string reasoning;  // is seen by who waits, and is no part of the answer
+};
+
+Brought BroughtBy(const StreamJson& choice) {
   const auto delta = choice.find("delta");
-  const StreamJson& holder = delta != choice.end() ? *delta : choice;
-  if (!holder.is_object()) return {};
-  const auto text = holder.find(delta != choice.end() ? "content" : "text");
-  return text != holder.end() && text->is_string() ? text->get<std::string>() : std::string();
+  if (delta == choice.end()) return {StringAt(choice, "text"), ""};
+  Brought brought = {StringAt(*delta, "content"), StringAt(*delta, "reasoning_content")};
+  if (!delta->is_object() || !delta->contains("tool_calls")) return brought;
+  for (const StreamJson& call : (*delta)["tool_calls"]) {
+    const StreamJson function =
+        call.is_object() ? call.value("function", StreamJson()) : StreamJson();
+    brought.text += StringAt(function, "name") + StringAt(function, "arguments");
+  }
+  return brought;
 }
 
 // One event's data; when it came.
@@ -69,12 +85,13 @@ void TakeData(std::string_view data, double at, ReplayAnswer& answer, bool& fini
   if (!chunk.contains("choices") || !chunk["choices"].is_array()) return;
   for (const StreamJson& choice : chunk["choices"]) {
     if (!choice.is_object()) continue;
-    const std::string text = TextOf(choice);
+    const Brought brought = BroughtBy(choice);
     const bool ends = choice.contains("finish_reason") && choice["finish_reason"].is_string();
     finished = finished || ends;
     // Tokens without text (a control token, half a character) show at the latest with the end.
-    if (!text.empty() || (ends && answer.emissions.empty())) answer.emissions.push_back(at);
-    answer.text += text;
+    const bool shows = !brought.text.empty() || !brought.reasoning.empty();
+    if (shows || (ends && answer.emissions.empty())) answer.emissions.push_back(at);
+    answer.text += brought.text;
   }
 }
 

@@ -194,6 +194,7 @@ class FaultyServer {
     server_.emplace(HttpConfig{}, [this](HttpRequest request, Responder responder) {
       if (request.body == "refuse") return void(responder.Send(PlainError(503, "full")));
       responder.StartEventStream();
+      if (request.body == "calls") return Call(responder);
       responder.SendEvent(TextEvent("x"));
       if (request.body == "error") responder.SendEvent(R"({"error":{"message":"m"}})");
       if (request.body == "hang") {
@@ -210,10 +211,35 @@ class FaultyServer {
   uint16_t port() const { return server_->port(); }
 
  private:
+  // Thinks, then calls f({"a": 1}).
+  static void Call(Responder& responder) {
+    for (const char* delta :
+         {R"("role": "assistant")", R"("reasoning_content": "hm")",
+          R"("tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}])",
+          R"("tool_calls": [{"index": 0, "function": {"arguments": "{\"a\": "}}])",
+          R"("tool_calls": [{"index": 0, "function": {"arguments": "1}"}}])"}) {
+      responder.SendEvent(
+          fmt::format(R"({{"choices": [{{"index": 0, "delta": {{{}}}}}]}})", delta));
+    }
+    responder.SendEvent(kFinish);
+    responder.SendEvent("[DONE]");
+    responder.Close();
+  }
+
   std::mutex mutex_;
   std::vector<Responder> held_;
   std::optional<HttpServer> server_;
 };
+
+TEST(Replay, ReasoningAndCallsAreSeenAsTheyCome) {
+  FaultyServer server;
+  const std::vector<ReplayRequest> requests = {{.path = "/v1/chat/completions", .body = "calls"}};
+  const auto run = ReplayRequests(requests, {.port = server.port(), .clients = 1});
+  ASSERT_TRUE(run.ok());
+  ASSERT_TRUE(run->answers[0].ok()) << run->answers[0].failure;
+  EXPECT_EQ(run->answers[0].text, "f{\"a\": 1}");
+  EXPECT_EQ(run->answers[0].emissions.size(), 4u);
+}
 
 TEST(Replay, FailuresAreARowOfTheirOwn) {
   FaultyServer server;

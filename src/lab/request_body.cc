@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "lab/workload_passages.h"
 
 namespace millrace {
 namespace {
@@ -37,15 +38,17 @@ ReplayRequest ToReplayRequest(const WorkloadRequest& request, size_t position,
   out.session = request.session;
   out.delay_seconds = request.delay_seconds;
   BodyJson body;
+  if (!request.options.empty()) body = BodyJson::parse(request.options);
+  if (!request.store.empty()) body["millrace"] = {{"store", request.store}};
   if (!request.messages.empty()) {
     out.path = "/v1/chat/completions";
     body["messages"] = BodyJson::parse(request.messages);
-    if (!request.documents.empty()) body["documents"] = request.documents;
+    if (!request.documents.empty()) body["documents"] = DocumentsJson(request);
   } else {
     out.path = "/v1/completions";
     if (!request.prompt.empty()) {
       std::string text;
-      for (const std::string& document : request.documents) text += document + "\n\n";
+      for (const std::string& passage : PassageTexts(request)) text += passage + "\n\n";
       body["prompt"] = text + request.prompt;
     } else {
       body["prompt"] = DrawnTokens(request, position, options.plain_tokens);

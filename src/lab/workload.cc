@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lab/workload_passages.h"
 #include "lab/workload_readers.h"
 
 namespace millrace {
@@ -92,8 +93,10 @@ std::string ToWorkloadLine(const WorkloadRequest& r) {
   if (!r.session.empty()) line["session_id"] = r.session;
   if (!r.group.empty()) line["group"] = r.group;
   if (r.delay_seconds > 0) line["delay"] = static_cast<int64_t>(r.delay_seconds * 1000 + 0.5);
-  if (!r.documents.empty()) line["documents"] = r.documents;
+  if (!r.documents.empty()) line["documents"] = DocumentsJson(r);
+  if (!r.store.empty()) line["store"] = r.store;
   if (r.temperature > 0) line["temperature"] = r.temperature;
+  if (!r.options.empty()) line["options"] = nlohmann::ordered_json::parse(r.options);
   if (!r.expected.empty()) line["expected"] = nlohmann::ordered_json::parse(r.expected);
   if (!r.answer.empty()) line["answer"] = r.answer;
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

@@ -2,14 +2,17 @@
 //
 // Millrace's own form is JSONL, a request a line:
 //   {"timestamp": 1500, "messages": [...], "output_length": 40, "session_id": "a", "delay": 2000,
-//    "documents": ["..."], "expected": "...", "answer": "..."}
+//    "documents": ["...", {"title": "...", "text": "..."}], "expected": "...", "answer": "..."}
 // timestamp: milliseconds; messages (or prompt, or input_length where there are no texts);
 // session_id: requests of one conversation, replayed in order; delay: milliseconds between the
 // answer to the session's request before and this one; group: requests on one subject, which two
 // halves of the workload never share; hash_ids: equal ids in the same places mean
 // an equal beginning, each for hash_block tokens (512 where it is not given); documents: passages;
-// temperature: 0 where it is not given; expected: as in lab/task.h; answer: what was answered when
-// it was recorded. All but the prompt are optional.
+// store: where the server is to search for passages; temperature: 0 where it is not given; options:
+// further fields of the request as a chat has them, such as {"tools": [...], "stop": ["."]};
+// expected: as in lab/task.h; answer: what was answered when it was recorded. All but the prompt
+// are optional. In a log of requests ({"body": {...}}) the fields of the body that shape its answer
+// are its options: tools, formats, stop strings, sampling (kOptionsOfLogs in workload_own.cc).
 //
 // Invariant: requests are in order of arrival, times count from the first, and every request has
 // messages, a prompt, or input_tokens > 0. Pure: no files, no clock.
@@ -33,14 +36,18 @@ struct WorkloadRequest {
   std::string messages;        // a JSON array of chat messages; empty: `prompt`
   std::string prompt;
   std::vector<std::string> documents;
-  int32_t input_tokens = 0;   // 0: not known; only a tokenizer can tell
-  int32_t output_tokens = 0;  // 0: not known
+  std::vector<std::string> titles;  // of the documents; empty, or one each
+  std::string store;                // that the server searches; empty: none
+  int32_t input_tokens = 0;         // 0: not known; only a tokenizer can tell
+  int32_t output_tokens = 0;        // 0: not known
   std::vector<int64_t> prefix_blocks;
   int32_t block_tokens = 512;  // each of prefix_blocks stands for so many
   double temperature = 0;      // sampled, with a fixed seed; 0: greedy
+  std::string options;         // a JSON object of further fields of the request; empty: none
   std::string expected;        // JSON, checked (ParseExpectation); empty: none
   std::string answer;          // recorded; empty: none
 
+  bool has_passages() const { return !documents.empty() || !store.empty(); }
   bool has_text() const { return !messages.empty() || !prompt.empty(); }
 };
 

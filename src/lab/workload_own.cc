@@ -86,11 +86,59 @@ Status TakeDocuments(const OrderedJson& line, WorkloadRequest& request) {
   if (documents.is_null()) return {};
   const Error wrong{"\"documents\" must be a list of texts or of {\"text\": ...}"};
   if (!documents.is_array()) return wrong;
+  bool titled = false;
   for (const OrderedJson& d : documents) {
-    const OrderedJson& text = d.is_object() ? Member(d, "text") : d;
+    const OrderedJson &text = d.is_object() ? Member(d, "text") : d, &title = Member(d, "title");
     if (!text.is_string()) return wrong;
     request.documents.push_back(text.get<std::string>());
+    request.titles.push_back(title.is_string() ? title.get<std::string>() : "");
+    titled = titled || !request.titles.back().empty();
   }
+  if (!titled) request.titles.clear();
+  return {};
+}
+
+// Of a body: what shapes the answer and is neither a text nor what replays and switches decide
+// (tokens, seeds, streams, speculation, reduction) nor an id of one model's vocabulary.
+constexpr const char* kOptionsOfLogs[] = {"tools",
+                                          "tool_choice",
+                                          "parallel_tool_calls",
+                                          "response_format",
+                                          "grammar",
+                                          "guided_choice",
+                                          "guided_grammar",
+                                          "guided_json",
+                                          "guided_regex",
+                                          "stop",
+                                          "structured_outputs",
+                                          "suffix",
+                                          "top_p",
+                                          "top_k",
+                                          "min_p",
+                                          "frequency_penalty",
+                                          "cache_salt",
+                                          "ignore_eos",
+                                          "presence_penalty",
+                                          "repetition_penalty",
+                                          "reasoning_format",
+                                          "reasoning_effort",
+                                          "chat_template_kwargs"};
+
+Status TakeOptions(const OrderedJson& line, const OrderedJson& body, WorkloadRequest& request) {
+  OrderedJson options = Member(line, "options");
+  if (!options.is_null() && !options.is_object()) {
+    return Error{"\"options\" must be an object of a request's further fields"};
+  }
+  if (&body != &line) {
+    for (const char* name : kOptionsOfLogs) {
+      if (const OrderedJson& value = Member(body, name); !value.is_null()) options[name] = value;
+    }
+  }
+  if (!options.empty()) request.options = options.dump();
+  const OrderedJson& store =
+      &body == &line ? Member(line, "store") : Member(Member(body, "millrace"), "store");
+  if (!store.is_null() && !store.is_string()) return Error{"\"store\" must be a name"};
+  if (store.is_string()) request.store = store.get<std::string>();
   return {};
 }
 
@@ -151,6 +199,7 @@ Status ReadLine(std::string_view text, Workload& workload) {
       return Error{"\"temperature\" must be a number from 0 to 2"};
     request.temperature = t.get<double>();
   }
+  RETURN_IF_ERROR(TakeOptions(line, *body, request));
   TakeResponse(line, request);
   if (Member(line, "answer").is_string()) request.answer = line["answer"].get<std::string>();
   if (const OrderedJson& expected = Member(line, "expected"); !expected.is_null()) {

@@ -100,9 +100,9 @@ void JudgeWorkload(const Workload& workload, WorkloadSummary& s) {
       "prefix reuse: lengths alone do not say which beginnings are shared");
   can(text, "speculation: the texts are there to be continued",
       "speculation: without texts, what the model says is not what it would say to your users");
-  can(s.with_documents > 0,
-      fmt::format("prompt reduction: {} requests carry passages", s.with_documents),
-      "prompt reduction: no request carries \"documents\"");
+  can(s.with_passages > 0,
+      fmt::format("prompt reduction: {} requests carry passages or name a store", s.with_passages),
+      "prompt reduction: no request carries \"documents\" or names a store");
   can(s.with_expected > 0,
       fmt::format("quality: {} requests have expected answers", s.with_expected),
       "quality: no request has an \"expected\" answer");
@@ -145,7 +145,7 @@ WorkloadSummary Summarize(const Workload& workload, const WorkloadTokenizer& tok
       s.sessions += sessions.insert(r.session).second ? 1 : 0;
     }
     s.with_text += r.has_text() ? 1 : 0;
-    s.with_documents += r.documents.empty() ? 0 : 1;
+    s.with_passages += r.has_passages() ? 1 : 0;
     s.with_expected += r.expected.empty() ? 0 : 1;
     s.with_answer += r.answer.empty() ? 0 : 1;
     std::vector<int32_t> prompt;

@@ -23,7 +23,7 @@ struct LengthSummary {
 struct WorkloadSummary {
   size_t requests = 0;
   size_t sessions = 0;
-  size_t with_text = 0, with_documents = 0, with_expected = 0, with_answer = 0;
+  size_t with_text = 0, with_passages = 0, with_expected = 0, with_answer = 0;
   double seconds = 0;  // from the first arrival to the last
   double requests_per_second = 0;
   // Of the gaps between arrivals: standard deviation / mean. 1 for Poisson, more for bursts.

@@ -325,6 +325,15 @@ ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFie
   return ParseTurns(body, unknown, MaxTokens::kOptional, nullptr);
 }
 
+ApiResult<std::string> MessagesAsChat(std::string_view body) {
+  ApiResult<Json> parsed = ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  const Turns turns = ReadTurns(fields, std::get<Json>(parsed), MaxTokens::kOptional);
+  if (!fields.ok()) return fields.error();
+  return Dump(turns.chat);
+}
+
 openai_internal::FieldTable openai_internal::MessagesFields() {
   const auto read = [](Fields& fields) { ReadTurns(fields, Json::object(), MaxTokens::kOptional); };
   return WithChatFields(TableOf(read), kTakenOfMessages);

@@ -276,6 +276,15 @@ ApiResult<TranslatedChat> ParseResponsesRequest(std::string_view body, UnknownFi
   return TranslatedChat{std::move(translated), MakeResponsesFormat(std::move(echo))};
 }
 
+ApiResult<std::string> ResponsesAsChat(std::string_view body) {
+  ApiResult<Json> parsed = ParseJsonObject(body);
+  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
+  Fields fields(std::get<Json>(parsed));
+  const Json chat = ReadResponses(fields, std::get<Json>(parsed));
+  if (!fields.ok()) return fields.error();
+  return Dump(chat);
+}
+
 openai_internal::FieldTable openai_internal::ResponsesFields() {
   const auto read = [](Fields& fields) { ReadResponses(fields, Json::object()); };
   return WithChatFields(TableOf(read), kTakenOfResponses);

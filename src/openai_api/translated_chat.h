@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "openai_api/answer_format.h"
@@ -28,6 +29,10 @@ ApiResult<TranslatedChat> ParseResponsesRequest(std::string_view body, UnknownFi
 ApiResult<TranslatedChat> ParseMessagesRequest(std::string_view body, UnknownFields unknown);
 // The same body, but that max_tokens may be absent.
 ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFields unknown);
+// The body of a chat that asks for the same, but for the beginning of an answer: for those who
+// record traffic.
+ApiResult<std::string> ResponsesAsChat(std::string_view body);
+ApiResult<std::string> MessagesAsChat(std::string_view body);
 // {"input_tokens": N}
 std::string InputTokensJson(int64_t tokens);
 

@@ -61,8 +61,8 @@ struct RequestRecord {
 
 // A generation that was completed, for those who record traffic to measure on it later.
 struct RecordedTraffic {
-  double arrival_ms = 0;  // since 1970
-  std::string route;
+  double arrival_ms = 0;      // since 1970
+  std::string route;          // "POST /v1/chat/completions"
   std::string body;           // as it was sent
   int64_t prompt_tokens = 0;  // of the first prompt, as the two below
   int64_t output_tokens = 0;

@@ -132,6 +132,9 @@ TEST_F(MeasureTest, BadInputIsRefusedInASentence) {
   EXPECT_THAT(RunBinary("measure --arrivals poisson" + out).output, HasSubstr("need a --rate"));
   EXPECT_THAT(RunBinary("measure --arrivals recorded" + out).output,
               HasSubstr("has no timestamps"));
+  std::ofstream(folder_ / "w.jsonl") << R"({"prompt": "p", "store": "docs"})";
+  EXPECT_THAT(RunBinary("measure " + Path("w.jsonl") + out).output,
+              HasSubstr("--serve-flags '--store docs=FILE'"));
   EXPECT_THAT(RunBinary("workload summary generate:nonsense").output, HasSubstr("choose chat"));
 }
 
@@ -164,6 +167,56 @@ TEST_F(MeasureTest, RecordedTrafficIsAWorkload) {
     EXPECT_EQ(s["with_text"], texts == std::string("on") ? 2 : 0);
     EXPECT_EQ(s["output_tokens"]["mean"], 4);
   }
+}
+
+// Of every route, as a chat or a completion that asks for the same.
+TEST_F(MeasureTest, RecordedTrafficKeepsWhatShapesItsAnswers) {
+  const std::string file = Path("routes");
+  const json question = {{{"role", "user"}, {"content", "What colour is the mill?"}}};
+  const json document = {{"title", "Mills"}, {"text", "The mill is red."}};
+  const json source = {
+      {"type", "text"}, {"media_type", "text/plain"}, {"data", "The mill is red."}};
+  const json parameters = {{"type", "object"}, {"properties", {{"a", {{"type", "string"}}}}}};
+  {
+    ServerProcess server(MILLRACE_BINARY, {"--record", file});
+    ASSERT_NE(server.port(), 0);
+    const auto ask = [&](const std::string& route, json body) {
+      body[route == "/v1/responses" ? "max_output_tokens" : "max_tokens"] = 4;
+      EXPECT_EQ(TestClient(server.port()).Post(route, body.dump()).status, 200) << route;
+    };
+    ask("/v1/chat/completions",
+        {{"messages", question}, {"documents", {document}}, {"stop", "!"}, {"temperature", 0.5}});
+    ask("/v1/messages", {{"system", "Be short."},
+                         {"messages",
+                          {{{"role", "user"},
+                            {"content",
+                             {{{"type", "document"}, {"title", "Mills"}, {"source", source}},
+                              {{"type", "text"}, {"text", "What colour is the mill?"}}}}}}},
+                         {"tools", {{{"name", "f"}, {"input_schema", parameters}}}},
+                         {"stop_sequences", {"!"}}});
+    ask("/v1/responses", {{"instructions", "Be short."}, {"input", "What colour is the mill?"}});
+    ask("/v1/completions", {{"prompt", {1, 2, 3}}, {"prompt_cache_key", "somebody"}});
+  }
+  std::vector<json> lines;
+  std::istringstream text(TextOfFile(file));
+  for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["messages"], question);
+  EXPECT_EQ(lines[0]["documents"], json({document}));
+  EXPECT_EQ(lines[0]["options"], (json{{"stop", "!"}}));
+  EXPECT_EQ(lines[0]["temperature"], 0.5);
+  const json system = {{"role", "system"}, {"content", "Be short."}};
+  EXPECT_EQ(lines[1]["messages"], (json{system, question[0]}));
+  EXPECT_EQ(lines[1]["documents"], json({document}));
+  EXPECT_EQ(lines[1]["options"]["tools"][0]["function"],
+            (json{{"name", "f"}, {"parameters", parameters}}));
+  EXPECT_EQ(lines[1]["options"]["stop"], json({"!"}));
+  EXPECT_EQ(lines[2]["messages"], (json{system, question[0]}));
+  EXPECT_EQ(lines[3]["session_id"], "somebody");
+  EXPECT_EQ(lines[3]["hash_ids"].size(), 1u);
+  const Finished summary = RunBinary("workload summary --json " + file);
+  ASSERT_EQ(summary.code, 0) << summary.output;
+  EXPECT_EQ(json::parse(summary.output)["with_passages"], 2);
 }
 
 TEST_F(MeasureTest, FlagOverEnvironmentOverFileOverDefault) {
