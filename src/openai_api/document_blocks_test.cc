@@ -115,8 +115,9 @@ class DocumentBlocks : public testing::Test {
 
 TEST_F(DocumentBlocks, AreTheChatsDocuments) {
   const json blocks = json::array({TextBlock("One."), TextBlock("Two.")});
-  Take(Body(json::array({Plain("The mill is red.", "Mills"), Custom("As a string."), Custom(blocks),
-                         TextBlock("What "), SearchResult(blocks), TextBlock("colour?")})));
+  Take(
+      Body(json::array({Plain("The mill is red.", "Mills"), Custom("As a string."), Custom(blocks),
+                        TextBlock("The mill:"), SearchResult(blocks), TextBlock("what colour?")})));
   const auto& documents = request_.chat.documents;
   ASSERT_EQ(documents.size(), 4u);
   EXPECT_EQ(documents[0].text, "The mill is red.");
@@ -124,10 +125,10 @@ TEST_F(DocumentBlocks, AreTheChatsDocuments) {
   EXPECT_EQ(documents[1].text, "As a string.");
   EXPECT_EQ(documents[2].text, "One.\nTwo.");
   EXPECT_EQ(documents[3].title, "B");
-  EXPECT_EQ(request_.chat.question, "What colour?");
+  EXPECT_EQ(request_.chat.question, "The mill:\nwhat colour?");
   const json chat = json::parse(request_.chat.template_json);
   ASSERT_EQ(chat["messages"].size(), 1u);
-  EXPECT_EQ(chat["messages"][0]["content"], "What colour?");
+  EXPECT_EQ(chat["messages"][0]["content"], "The mill:\nwhat colour?");
   EXPECT_FALSE(chat.contains("documents"));
 }
 
@@ -168,7 +169,7 @@ TEST_F(DocumentBlocks, InAToolsResultAreItsText) {
                                                  json::array({TextBlock("It is red.")}))})}}})}});
   Take(body);
   EXPECT_TRUE(request_.chat.documents.empty());
-  EXPECT_EQ(json::parse(request_.chat.template_json)["messages"][2]["content"], "B: It is red.\n");
+  EXPECT_EQ(json::parse(request_.chat.template_json)["messages"][2]["content"], "B: It is red.");
 }
 
 TEST_F(DocumentBlocks, WhatIsNoTextIsRefusedByItsPlace) {

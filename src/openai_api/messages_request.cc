@@ -47,11 +47,11 @@ std::string ResultText(Fields& fields, const std::string& where, const Json& con
   for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
     const std::string at = fmt::format("{}[{}]", where, i);
     if (!IsDocumentBlock(content[i])) {
-      text += TextOfPart(fields, at, content[i], {"text"});
+      AddPart("tool", TextOfPart(fields, at, content[i], {"text"}), text);
       continue;
     }
     const GivenDocument document = ReadDocumentBlock(fields, at, content[i]);
-    text += TitledText(HeadOf(document), document.content.text) + "\n";
+    AddPart("tool", TitledText(HeadOf(document), document.content.text), text);
   }
   return text;
 }
@@ -105,8 +105,8 @@ void TakeBlocks(Fields& fields, const std::string& where, const std::string& rol
     const std::string at = fmt::format("{}[{}]", where, i);
     if (Has(block, "text") && IsText(block, "text")) {
       if (!open) messages.push_back(ChatMessage(role, ""));
-      Json& text = messages.back()["content"];
-      text = text.get<std::string>() + block["text"].get<std::string>();
+      AddPart(role, block["text"].get_ref<const std::string&>(),
+              messages.back()["content"].get_ref<std::string&>());
       open = true;
     } else if (IsDocumentBlock(block) && role == "user") {
       if (!open) messages.push_back(ChatMessage(role, ""));

@@ -16,7 +16,7 @@ TEST(RequestBodies, MessagesReachTheTemplate) {
       {{"role", "tool"}, {"content", ""}, {"tool_call_id", "1"}}};
   const json chat = json::parse(Chat({{"messages", messages}}).template_json);
   EXPECT_EQ(chat["messages"][0], (json{{"role", "system"}, {"content", "be kind"}}));
-  EXPECT_EQ(chat["messages"][1], (json{{"role", "user"}, {"content", "ab"}, {"name", "eve"}}));
+  EXPECT_EQ(chat["messages"][1], (json{{"role", "user"}, {"content", "a\nb"}, {"name", "eve"}}));
   EXPECT_EQ(chat["messages"][2], messages[2]);
   EXPECT_EQ(chat["messages"][3], messages[3]);
   EXPECT_EQ(chat["add_generation_prompt"], true);

@@ -28,7 +28,8 @@ bool IsRole(const std::string& role) {
 }
 
 // Joins text parts to one string, in place. Nothing to do for a string or null.
-void NormaliseContent(Fields& fields, const std::string& where, Json& content) {
+void NormaliseContent(Fields& fields, const std::string& where, std::string_view role,
+                      Json& content) {
   if (content.is_string() || content.is_null()) return;
   if (!content.is_array()) {
     fields.Fail(where, fmt::format("'{}' must be a string or an array of parts.", where),
@@ -45,7 +46,7 @@ void NormaliseContent(Fields& fields, const std::string& where, Json& content) {
           "unsupported_parameter");
       return;
     }
-    joined += part["text"].get<std::string>();
+    openai_internal::AddPart(role, part["text"].get_ref<const std::string&>(), joined);
   }
   content = std::move(joined);
 }
@@ -81,7 +82,7 @@ Json ParseMessages(Fields& fields) {
                   "missing_required_parameter");
       break;
     }
-    if (has_content) NormaliseContent(fields, where + ".content", message["content"]);
+    if (has_content) NormaliseContent(fields, where + ".content", role, message["content"]);
     if (message.contains("tool_calls") && !message["tool_calls"].is_null() &&
         !message["tool_calls"].is_array()) {
       fields.Fail(where + ".tool_calls", "'tool_calls' must be an array.", "invalid_type");

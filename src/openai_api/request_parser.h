@@ -92,7 +92,7 @@ enum class ReasoningFormat { kAuto, kNone, kThink };
 struct ChatRequest {
   GenerationOptions options;
   // For the chat template: {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"};
-  // content parts have been joined to strings.
+  // content parts have been joined to strings (those of one message by line breaks).
   std::string template_json;
   // Passages that are not in it yet; several may have one id, or none.
   std::vector<Passage> documents;

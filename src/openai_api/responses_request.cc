@@ -81,7 +81,7 @@ void TakeInputMessage(Fields& fields, const std::string& where, const Json& item
   }
   if (role == "developer") role = "system";
   Json text = TextOf(fields, where + ".content", MemberOf(item, "content"),
-                     {"input_text", "output_text", "text"});
+                     {"input_text", "output_text", "text"}, role);
   messages.push_back(ChatMessage(role, std::move(text)));
 }
 

@@ -68,8 +68,13 @@ std::string TextOfPart(Fields& fields, const std::string& where, const Json& par
   return {};
 }
 
+void AddPart(std::string_view role, std::string_view part, std::string& text) {
+  if (!text.empty() && role != "assistant") text += '\n';
+  text += part;
+}
+
 std::string TextOf(Fields& fields, const std::string& where, const Json& content,
-                   std::initializer_list<std::string_view> types) {
+                   std::initializer_list<std::string_view> types, std::string_view role) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) {
     fields.Fail(where, fmt::format("'{}' must be a string or an array of parts.", where),
@@ -78,7 +83,7 @@ std::string TextOf(Fields& fields, const std::string& where, const Json& content
   }
   std::string text;
   for (size_t i = 0; i < content.size() && fields.ok(); ++i) {
-    text += TextOfPart(fields, fmt::format("{}[{}]", where, i), content[i], types);
+    AddPart(role, TextOfPart(fields, fmt::format("{}[{}]", where, i), content[i], types), text);
   }
   return text;
 }

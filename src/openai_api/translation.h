@@ -37,10 +37,13 @@ void RefuseChatNames(Fields& fields,
 // The text of a part of one of `types`. Nothing, and `fields` fails, for anything else.
 std::string TextOfPart(Fields& fields, const std::string& where, const Json& part,
                        std::initializer_list<std::string_view> types);
-// The text of content that is a string or an array of parts of one of `types`, each with a "text".
-// Nothing, and `fields` fails, for anything else.
+// Appends a part to the text of its message. Those of an answer go on from each other, as where
+// citations cut it; others stand on lines of their own, as for vLLM and llama.cpp's server.
+void AddPart(std::string_view role, std::string_view part, std::string& text);
+// The text of content that is a string or an array of parts of one of `types`, each with a "text",
+// in a message of that role. Nothing, and `fields` fails, for anything else.
 std::string TextOf(Fields& fields, const std::string& where, const Json& content,
-                   std::initializer_list<std::string_view> types);
+                   std::initializer_list<std::string_view> types, std::string_view role = "user");
 Json ChatMessage(std::string_view role, Json content);
 // Appends to the last message, if that is the assistant's, or begins one.
 void AddToolCall(Json& messages, const std::string& id, const std::string& name,

@@ -101,13 +101,15 @@ TEST(Translation, ResponsesLogprobs) {
 
 TEST(Translation, MessagesBecomeAChat) {
   const ChatRequest chat = FromMessages(
-      {{"system", {{{"type", "text"}, {"text", "be "}}, {{"type", "text"}, {"text", "kind"}}}},
+      {{"system",
+        {{{"type", "text"}, {"text", "Be kind."}}, {{"type", "text"}, {"text", "Be short."}}}},
        {"messages",
         {{{"role", "user"}, {"content", "a"}},
          {{"role", "assistant"},
           {"content",
            {{{"type", "thinking"}, {"thinking", "x"}},
-            {{"type", "text"}, {"text", "b"}},
+            {{"type", "text"}, {"text", "b [1]"}},  // cut by a citation: one text
+            {{"type", "text"}, {"text", " c"}},
             {{"type", "tool_use"}, {"id", "1"}, {"name", "f"}, {"input", {{"x", 1}}}}}}},
          {{"role", "user"},
           {"content",
@@ -124,8 +126,8 @@ TEST(Translation, MessagesBecomeAChat) {
   EXPECT_EQ(chat.prefill, "");
   const json t = Template(chat);
   ASSERT_EQ(t["messages"].size(), 5u) << t;
-  EXPECT_EQ(t["messages"][0], (json{{"role", "system"}, {"content", "be kind"}}));
-  EXPECT_EQ(t["messages"][2]["content"], "b");
+  EXPECT_EQ(t["messages"][0], (json{{"role", "system"}, {"content", "Be kind.\nBe short."}}));
+  EXPECT_EQ(t["messages"][2]["content"], "b [1] c");
   EXPECT_EQ(t["messages"][2]["tool_calls"][0]["function"]["arguments"], R"({"x":1})");
   EXPECT_EQ(t["messages"][3],
             (json{{"role", "tool"}, {"content", "c"}, {"tool_call_id", "1"}, {"name", "f"}}));

@@ -44,14 +44,14 @@ test("messages: whole, with usage", async () => {
 
 test("messages: the same prompt as a chat has", async () => {
   const message = await client.messages.create(ask({
-    system: [{ type: "text", text: "You are " }, { type: "text", text: "terse." }],
-    messages: [{ role: "user", content: [{ type: "text", text: "Tell me " }, { type: "text", text: "about rivers." }] }],
+    system: [{ type: "text", text: "You are terse." }, { type: "text", text: "Be kind." }],
+    messages: [{ role: "user", content: [{ type: "text", text: "Tell me" }, { type: "text", text: "about rivers." }] }],
   }));
   const chat = await (await fetch(`${server.origin}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}` },
     body: JSON.stringify({
-      messages: [{ role: "system", content: "You are terse." }, { role: "user", content: "Tell me about rivers." }],
+      messages: [{ role: "system", content: "You are terse.\nBe kind." }, { role: "user", content: "Tell me\nabout rivers." }],
       max_tokens: 24,
       seed: 7,
     }),
