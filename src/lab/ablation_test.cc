@@ -214,7 +214,7 @@ TEST_F(AblationTest, WithoutExpectedAnswersACandidateKeepsPrompts) {
   machine_.factor = {{"prefix-cache", 0.5}, {"reduce", 0.5}};
   machine_.wrong = {std::string(kAllOn), "as served"};
   RunAndAnalyze();
-  const LabConfiguration& last = result_.configurations.back();
+  const LabConfiguration last = result_.configurations.back();  // the next run replaces them all
   EXPECT_EQ(last.name, "best of the screening");
   for (size_t i = 0; i < plan_.switches.size(); ++i) {
     const bool other_prompt = plan_.switches[i]->answers == AnswerEffect::kPrompt;
