@@ -37,7 +37,7 @@ TextBlocks ReadTextBlocks(Fields& fields, const std::string& where, const Json& 
   return blocks;
 }
 
-constexpr std::string_view kBetween = ": ";  // a title and its context
+constexpr size_t kBytesBetween = 2;  // of TitledText's ": "
 
 // Both together are as long as a title may be.
 std::string ReadHead(Fields& fields, const std::string& where, const Json& block,
@@ -91,14 +91,14 @@ GivenDocument ReadDocumentBlock(Fields& fields, const std::string& where, const 
   }
   document.title = ReadHead(fields, where, block, "title", 0);
   document.context =
-      ReadHead(fields, where, block, "context", document.title.size() + kBetween.size());
+      ReadHead(fields, where, block, "context", document.title.size() + kBytesBetween);
   document.cited = MemberOf(MemberOf(block, "citations"), "enabled") == true;
   return document;
 }
 
 std::string HeadOf(const GivenDocument& document) {
-  if (document.title.empty() || document.context.empty()) return document.title + document.context;
-  return fmt::format("{}{}{}", document.title, kBetween, document.context);
+  if (document.context.empty()) return document.title;
+  return TitledText(document.title, document.context);
 }
 
 Json ChatDocument(const GivenDocument& document) {

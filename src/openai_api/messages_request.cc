@@ -297,14 +297,21 @@ Turns ReadTurns(Fields& fields, const Json& json, MaxTokens max_tokens) {
   return turns;
 }
 
-ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
-                                  MaxTokens max_tokens, std::vector<GivenDocument>* documents) {
+ApiResult<Turns> TurnsOf(std::string_view body, MaxTokens max_tokens) {
   ApiResult<Json> parsed = ParseJsonObject(body);
   if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
   const Json& json = std::get<Json>(parsed);
   Fields fields(json);
   Turns turns = ReadTurns(fields, json, max_tokens);
   if (!fields.ok()) return fields.error();
+  return turns;
+}
+
+ApiResult<ChatRequest> ParseTurns(std::string_view body, UnknownFields unknown,
+                                  MaxTokens max_tokens, std::vector<GivenDocument>* documents) {
+  ApiResult<Turns> read = TurnsOf(body, max_tokens);
+  if (auto* error = std::get_if<ApiError>(&read)) return *error;
+  Turns& turns = std::get<Turns>(read);
   ApiResult<ChatRequest> request = ParseTranslated(turns.chat, unknown);
   if (auto* chat = std::get_if<ChatRequest>(&request)) chat->prefill = std::move(turns.prefill);
   if (documents != nullptr) *documents = std::move(turns.documents);
@@ -326,12 +333,9 @@ ApiResult<ChatRequest> ParseCountTokensRequest(std::string_view body, UnknownFie
 }
 
 ApiResult<std::string> MessagesAsChat(std::string_view body) {
-  ApiResult<Json> parsed = ParseJsonObject(body);
-  if (auto* error = std::get_if<ApiError>(&parsed)) return *error;
-  Fields fields(std::get<Json>(parsed));
-  const Turns turns = ReadTurns(fields, std::get<Json>(parsed), MaxTokens::kOptional);
-  if (!fields.ok()) return fields.error();
-  return Dump(turns.chat);
+  ApiResult<Turns> turns = TurnsOf(body, MaxTokens::kOptional);
+  if (auto* error = std::get_if<ApiError>(&turns)) return *error;
+  return Dump(std::get<Turns>(turns).chat);
 }
 
 openai_internal::FieldTable openai_internal::MessagesFields() {
