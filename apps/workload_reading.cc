@@ -45,9 +45,7 @@ std::string TemplateJson(const WorkloadRequest& request, const std::string& mess
 // text.
 std::vector<int32_t> PromptTokens(const WordsOfModel& model, const WorkloadRequest& request) {
   if (request.messages.empty()) {
-    std::string text;
-    for (const std::string& passage : PassageTexts(request)) text += passage + "\n\n";
-    return Numbers(model.tokenizer->Encode(text + request.prompt, SpecialTokens::kAsText));
+    return Numbers(model.tokenizer->Encode(PromptWithPassages(request), SpecialTokens::kAsText));
   }
   const std::string messages = WithDocuments(request.messages, PassageTexts(request));
   if (model.chat_template) {
@@ -89,9 +87,12 @@ Result<Workload> ReadWorkload(const WorkloadFlags& flags) {
 
 Status CheckStores(const Workload& workload, std::string_view serve_flags) {
   if (serve_flags.find("--store-dir") != serve_flags.npos) return {};
+  const std::string words = fmt::format(" {}", serve_flags);
   for (const WorkloadRequest& request : workload.requests) {
     const std::string& store = request.store;
-    if (store.empty() || serve_flags.find(store + "=") != serve_flags.npos) continue;
+    const bool given = words.find(" " + store + "=") != words.npos ||
+                       words.find(" --store=" + store + "=") != words.npos;
+    if (store.empty() || given) continue;
     return Error{
         fmt::format("requests search the store '{0}': say where it is, "
                     "--serve-flags '--store {0}=FILE'",

@@ -47,9 +47,7 @@ ReplayRequest ToReplayRequest(const WorkloadRequest& request, size_t position,
   } else {
     out.path = "/v1/completions";
     if (!request.prompt.empty()) {
-      std::string text;
-      for (const std::string& passage : PassageTexts(request)) text += passage + "\n\n";
-      body["prompt"] = text + request.prompt;
+      body["prompt"] = PromptWithPassages(request);
     } else {
       body["prompt"] = DrawnTokens(request, position, options.plain_tokens);
     }

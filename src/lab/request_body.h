@@ -19,9 +19,9 @@ struct BodyOptions {
 
 // Greedy unless the request says otherwise, with a fixed seed; streamed, with usage. With texts:
 // the recorded output length is a limit, and the model may end before; passages go in front as the
-// demo model was taught; further options as the request has them. A request of lengths alone is made of tokens drawn by its prefix_blocks
-// (so that equal beginnings are equal) or by `position`, and its answer goes on to the recorded
-// length.
+// demo model was taught; further options as the request has them. A request of lengths alone is
+// made of tokens drawn by its prefix_blocks (so that equal beginnings are equal) or by `position`,
+// and its answer goes on to the recorded length.
 ReplayRequest ToReplayRequest(const WorkloadRequest& request, size_t position,
                               const BodyOptions& options);
 

@@ -27,4 +27,11 @@ inline std::vector<std::string> PassageTexts(const WorkloadRequest& request) {
   return texts;
 }
 
+// A completion's: the passages in front of the prompt.
+inline std::string PromptWithPassages(const WorkloadRequest& request) {
+  std::string text;
+  for (const std::string& passage : PassageTexts(request)) text += passage + "\n\n";
+  return text + request.prompt;
+}
+
 }  // namespace millrace

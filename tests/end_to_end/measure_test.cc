@@ -135,6 +135,9 @@ TEST_F(MeasureTest, BadInputIsRefusedInASentence) {
   std::ofstream(folder_ / "w.jsonl") << R"({"prompt": "p", "store": "docs"})";
   EXPECT_THAT(RunBinary("measure " + Path("w.jsonl") + out).output,
               HasSubstr("--serve-flags '--store docs=FILE'"));
+  EXPECT_THAT(
+      RunBinary("measure " + Path("w.jsonl") + out + " --serve-flags '--store mydocs=x'").output,
+      HasSubstr("--serve-flags '--store docs=FILE'"));
   EXPECT_THAT(RunBinary("workload summary generate:nonsense").output, HasSubstr("choose chat"));
 }
 
